@@ -1,0 +1,205 @@
+package record
+
+import "fmt"
+
+// OpKind says what an Op does.
+type OpKind uint8
+
+// The ops of a change. Every one names its zone, or leaves Zone empty to mean the
+// zone of the cluster whose apex is the closest to Owner from above.
+const (
+	// OpAdd adds the records Data to the RRset Owner/Type and gives the whole
+	// RRset the TTL, unless OpKeepTTL is set and the RRset exists. RRSIGs join
+	// the RRset they cover. A SOA replaces the SOA.
+	OpAdd OpKind = iota + 1
+	// OpRemove takes the records Data out of the RRset Owner/Type.
+	OpRemove
+	// OpRemoveRRset takes the RRset Owner/Type away, its RRSIGs too.
+	OpRemoveRRset
+	// OpRemoveName takes all RRsets of Owner away (at an apex all but SOA and NS).
+	OpRemoveName
+	// OpReplaceRRset makes Data the records of the RRset Owner/Type.
+	OpReplaceRRset
+	// OpZoneCreate makes an empty zone with apex Owner. Data holds the rdata of
+	// its SOA, then that of each of its NS records; TTL is theirs.
+	OpZoneCreate
+	// OpZoneEnsure is OpZoneCreate if no zone holds Owner or a name above it; else it does nothing.
+	// Zone is the apex to create.
+	OpZoneEnsure
+	// OpZoneDelete deletes the zone with apex Owner and keeps its serial as a tombstone.
+	OpZoneDelete
+	// OpLoadBegin opens the load Load of a zone with apex Owner. Nothing of a load
+	// is visible before OpLoadCommit.
+	OpLoadBegin
+	// OpLoadAdd adds an RRset, or part of one, to the load Load.
+	OpLoadAdd
+	// OpLoadCommit puts what was loaded in the place of the zone, wholly.
+	// OpIfAbsent on the OpLoadBegin still counts here. TTL, if not 0, is how many
+	// records were sent; the commit is refused if another number arrived.
+	OpLoadCommit
+	// OpLoadAbort forgets a load.
+	OpLoadAbort
+
+	opKinds // one more than the last
+)
+
+var opNames = [opKinds]string{"", "ADD", "REMOVE", "REMOVE-RRSET", "REMOVE-NAME", "REPLACE",
+	"ZONE-CREATE", "ZONE-ENSURE", "ZONE-DELETE", "LOAD-BEGIN", "LOAD-ADD", "LOAD-COMMIT", "LOAD-ABORT"}
+
+func (k OpKind) String() string {
+	if k > 0 && k < opKinds {
+		return opNames[k]
+	}
+	return fmt.Sprintf("op %d", k)
+}
+
+// Flags of an Op.
+const (
+	// OpKeepTTL: the TTL counts only if the RRset does not exist yet.
+	OpKeepTTL uint8 = 1 << iota
+	// OpLenient: keep what the rules of data refuse (CNAME beside other data, too
+	// many records); the one who sends it has warned.
+	OpLenient
+	// OpIfAbsent: on OpZoneCreate and OpLoadBegin, a zone that exists or ever did
+	// (its tombstone is there) makes the change UNCHANGED. It is how a zone file is
+	// imported once.
+	OpIfAbsent
+
+	opFlags = OpKeepTTL | OpLenient | OpIfAbsent
+)
+
+// RequestID names a change for good: a change proposed again under the same id
+// is applied once (cluster/DESIGN.md). The zero id is never remembered.
+type RequestID [16]byte
+
+// LoadID names a load: the RequestID of the change that began it.
+type LoadID = RequestID
+
+// Op is one step of a Change.
+type Op struct {
+	Kind  OpKind
+	Flags uint8
+	Zone  Name // empty: the closest zone above Owner
+	Owner Name
+	Type  Type
+	TTL   uint32   // seconds
+	Data  [][]byte // canonical rdata
+	Load  LoadID   // of the OpLoad kinds
+}
+
+// PreKind says what a Precondition asks for.
+type PreKind uint8
+
+// The preconditions: the five of RFC 2136 section 2.4, and what Eider's own
+// interfaces ask for.
+const (
+	PreRRsetExists PreKind = iota + 1 // Owner/Type exists, whatever its data
+	PreRRsetEquals                    // Owner/Type holds exactly Data
+	PreRRsetAbsent                    // Owner/Type does not exist
+	PreNameExists                     // Owner owns some data
+	PreNameAbsent                     // Owner owns no data
+	PreZoneExists                     // Owner is the apex of a zone
+	PreZoneAbsent                     // Owner is not the apex of a zone
+	PreSerialIs                       // the zone with apex Owner has serial Serial
+	preKinds
+)
+
+// Precondition must hold in the state a change is applied to, before any op.
+type Precondition struct {
+	Kind   PreKind
+	Zone   Name
+	Owner  Name
+	Type   Type
+	Serial uint32
+	Data   [][]byte
+}
+
+// Change is a list of ops that is applied wholly or not at all, in order, if all
+// preconditions hold.
+type Change struct {
+	ID  RequestID
+	Pre []Precondition
+	Ops []Op
+}
+
+// Limits of a change.
+const (
+	// MaxChange is the largest encoded Change in octets; it leaves an Entry under
+	// MaxEntry for one change of any permitted size.
+	MaxChange = 256 << 10
+	// MaxEntry is the size in octets a log entry is filled up to; only a single
+	// larger change goes beyond (raft.md: large entries delay heartbeats).
+	MaxEntry = 64 << 10
+	// MaxOps is the most ops, and the most preconditions, in one change.
+	MaxOps = 65535
+)
+
+// Status is the outcome of a change.
+type Status uint8
+
+// The outcomes. They are the same on every node.
+const (
+	OK        Status = iota + 1 // applied
+	Unchanged                   // what was asked for was so already
+	NotFound                    // nothing of what was to be removed was there
+	Refused                     // a rule or a precondition was against it; nothing was done
+	statuses
+)
+
+var statusNames = [statuses]string{"", "OK", "UNCHANGED", "NOT-FOUND", "REFUSED"}
+
+func (s Status) String() string {
+	if s > 0 && s < statuses {
+		return statusNames[s]
+	}
+	return fmt.Sprintf("status %d", s)
+}
+
+// Cause says which kind of rule refused a change, for those who answer in rcodes.
+type Cause uint8
+
+// Why a change was refused. The causes of RFC 2136 section 3 come as they are named there.
+const (
+	CauseNone     Cause = iota
+	CauseRule           // a rule of data: CNAME, apex, caps
+	CauseNoZone         // no zone holds the name (NOTAUTH)
+	CauseNotZone        // the name is outside the zone named (NOTZONE)
+	CauseYXDomain       // PreNameAbsent failed
+	CauseYXRRset        // PreRRsetAbsent failed
+	CauseNXDomain       // PreNameExists failed
+	CauseNXRRset        // PreRRsetExists or PreRRsetEquals failed
+	CauseSerial         // PreSerialIs failed
+	CauseExists         // the zone or load exists already
+	CauseFormat         // the change itself makes no sense
+	causes
+)
+
+// ZoneSerial is a zone a change touched and the serial it has from then on.
+type ZoneSerial struct {
+	Zone   Name
+	Serial uint32
+}
+
+// Result is the answer to a change. It is replicated state for as long as the
+// request id is remembered.
+type Result struct {
+	Status Status
+	Cause  Cause
+	Index  uint64 // of the log entry it was decided in
+	Zones  []ZoneSerial
+	Reason string // why, if refused; what was odd, if not
+}
+
+// MaxReason is the longest Reason in octets; a longer one is cut.
+const MaxReason = 400
+
+// MaxResultZones is the most zones a Result lists; the rest are left out.
+const MaxResultZones = 16
+
+// Entry is one log entry: changes that came together, each on its own.
+type Entry struct {
+	Cluster [16]byte // the cluster it was made for
+	Time    int64    // the leader's clock when it was proposed, Unix nanoseconds
+	Level   uint16   // feature level needed to apply it
+	Changes [][]byte // each an encoded Change
+}

@@ -1,0 +1,120 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The key of a name is its labels from the root down, lower case, each ended by
+// keyEnd. Octets 0 and 1 inside a label are escaped as keyEscape and the octet
+// plus one, so that comparing keys as bytes is comparing names in the canonical
+// order of RFC 4034 section 6.1, the key of an ancestor is a prefix of the key
+// of its descendants, and the next octet after a name's own key tells its own
+// data (keyEnd) from its descendants (anything greater).
+const (
+	keyEnd    = 0x00
+	keyEscape = 0x01
+)
+
+// AppendKey appends the key of n to dst; it is at most MaxKey octets long.
+func (n Name) AppendKey(dst []byte) []byte { return AppendWireKey(dst, []byte(n)) }
+
+// AppendWireKey is AppendKey for a name that is valid uncompressed wire form in
+// any case. It does not allocate if dst has room for MaxKey more octets.
+func AppendWireKey(dst, wire []byte) []byte {
+	var starts [128]uint8
+	labels := 0
+	for i := 0; i < len(wire) && wire[i] != 0 && labels < len(starts); i += int(wire[i]) + 1 {
+		starts[labels] = uint8(i)
+		labels++
+	}
+	for labels > 0 {
+		labels--
+		at := int(starts[labels])
+		for _, c := range wire[at+1 : at+1+int(wire[at])] {
+			switch {
+			case c >= 'A' && c <= 'Z':
+				dst = append(dst, c+('a'-'A'))
+			case c <= keyEscape:
+				dst = append(dst, keyEscape, c+1)
+			default:
+				dst = append(dst, c)
+			}
+		}
+		dst = append(dst, keyEnd)
+	}
+	return dst
+}
+
+// Key is AppendKey into a new slice.
+func (n Name) Key() []byte { return n.AppendKey(make([]byte, 0, len(n)+4)) }
+
+// NameFromKey is the name, in lower case, whose key is key.
+func NameFromKey(key []byte) (Name, error) {
+	wire := make([]byte, MaxName+1)
+	at := len(wire) - 1 // wire[at] is the root label; labels are put before it
+	for len(key) > 0 {
+		var label [MaxLabel]byte
+		n, i := 0, 0
+		for ; ; i++ {
+			if i >= len(key) {
+				return "", fmt.Errorf("%w: its key %x is cut short", ErrName, key)
+			}
+			c := key[i]
+			if c == keyEnd {
+				break
+			}
+			if c == keyEscape {
+				i++
+				if i >= len(key) || key[i] == 0 || key[i] > keyEscape+1 {
+					return "", fmt.Errorf("%w: its key has a bad escape", ErrName)
+				}
+				c = key[i] - 1
+			}
+			if n == MaxLabel {
+				return "", fmt.Errorf("%w: a label in its key is longer than %d octets", ErrName, MaxLabel)
+			}
+			label[n] = c
+			n++
+		}
+		if n == 0 || at-n-1 < 1 {
+			return "", fmt.Errorf("%w: its key has an empty label or is too long", ErrName)
+		}
+		at -= n + 1
+		wire[at] = byte(n)
+		copy(wire[at+1:], label[:n])
+		key = key[i+1:]
+	}
+	return Name(wire[at:]), nil
+}
+
+// ParentKey is the prefix of key that is the key of the parent name. The key of
+// the root is empty, and its own parent.
+func ParentKey(key []byte) []byte {
+	if len(key) == 0 {
+		return key
+	}
+	for i := len(key) - 2; i >= 0; i-- {
+		if key[i] == keyEnd {
+			return key[:i+1]
+		}
+	}
+	return key[:0]
+}
+
+// KeyLabels counts the labels of the name whose key is key.
+func KeyLabels(key []byte) int {
+	n := 0
+	for _, c := range key {
+		if c == keyEnd {
+			n++
+		}
+	}
+	return n
+}
+
+// AppendTypeKey appends to the key of a name what makes it the key of the name's
+// RRset of type t: it sorts after the name and before every descendant.
+func AppendTypeKey(dst []byte, t Type) []byte {
+	return binary.BigEndian.AppendUint16(append(dst, keyEnd), uint16(t))
+}
