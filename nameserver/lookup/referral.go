@@ -1,0 +1,60 @@
+package lookup
+
+import "github.com/eider-dns/eider/store/record"
+
+// refer answers for a name at or below the cut with so many labels: its NS, its
+// DS or the proof that it has none, and the addresses of its name servers.
+func (a *Answer) refer(r Reader, q *Question, ns record.Set, cut, hops int) {
+	a.Outcome = Referral
+	a.Authoritative = hops > 0
+	a.Authority = append(a.Authority, a.entry(cut, record.TypeNS, ns, false))
+	if q.DNSSEC {
+		if ds := find(a.sets, record.TypeDS); ds != nil {
+			a.Authority = append(a.Authority, a.entry(cut, record.TypeDS, ds, true))
+		} else {
+			a.proveNoData(r, q, cut)
+		}
+	}
+	for it := ns.Data(); it.Next(); {
+		a.glue(r, q, it.RData(), cut)
+	}
+}
+
+// glue adds the addresses of a name server, if it is in the zone that delegates:
+// those from elsewhere no resolver would believe. Those at or below the cut are
+// required (RFC 9471 section 2.1).
+func (a *Answer) glue(r Reader, q *Question, target []byte, cut int) {
+	o := &a.other
+	o.set(target, false)
+	if !hasPrefix(o.key, a.name.prefix(a.apex)) {
+		return
+	}
+	required := hasPrefix(o.key, a.name.prefix(cut))
+	if a.addresses(r, q, a.zone, required) {
+		return
+	}
+	if ref, ok := r.Zone(o.key); ok && ref.ID != a.zone { // it has a zone of its own here
+		a.addresses(r, q, ref.ID, required)
+	}
+}
+
+func (a *Answer) addresses(r Reader, q *Question, zone uint32, required bool) (found bool) {
+	for _, t := range [...]record.Type{record.TypeA, record.TypeAAAA} {
+		set := r.Get(zone, a.other.key, t)
+		if set == nil || set.Count() == 0 {
+			continue
+		}
+		found = true
+		if len(a.Additional) == MaxGlue {
+			return true
+		}
+		a.Additional = append(a.Additional, Entry{Owner: a.other.wire, Tail: -1, Type: t,
+			TTL: set.TTL(), Set: set, Sigs: q.DNSSEC, Required: required})
+	}
+	return found
+}
+
+// hasPrefix tells whether the name of key is that of ancestor or below it.
+func hasPrefix(key, ancestor []byte) bool {
+	return len(key) >= len(ancestor) && string(key[:len(ancestor)]) == string(ancestor)
+}

@@ -1,0 +1,256 @@
+package lookup
+
+import "github.com/eider-dns/eider/store/record"
+
+// Resolve decides the outcome of q and fills a with it.
+func Resolve(r Reader, q *Question, a *Answer) {
+	a.reset()
+	a.name.set(q.Name, true)
+	for hops := 0; ; hops++ {
+		target := a.step(r, q, hops)
+		if target == nil {
+			return
+		}
+		if hops == MaxChain || a.visited(target) {
+			a.Outcome = Chain
+			return
+		}
+		a.name.set(target, false)
+	}
+}
+
+// visited tells whether an alias in the answer has that owner already.
+func (a *Answer) visited(owner []byte) bool {
+	for i := range a.Answer {
+		if a.Answer[i].Type == record.TypeCNAME && equalFold(a.Answer[i].Owner, owner) {
+			return true
+		}
+	}
+	return false
+}
+
+// step is RFC 1034 section 4.3.2 for the name at hand, once: it walks from the
+// apex down to it, and stops at a cut, at a DNAME, at a label that is not there, or
+// at the name itself. It returns the target of an alias that is to be followed,
+// or nil when the outcome is decided.
+func (a *Answer) step(r Reader, q *Question, hops int) (target []byte) {
+	n := &a.name
+	ref, ok := a.zoneOf(r, q)
+	if !ok {
+		if hops > 0 {
+			a.Outcome = Chain
+		}
+		return nil
+	}
+	a.Authoritative = true
+	if a.zone != ref.ID {
+		a.chain.known = false
+	}
+	a.zone, a.apex = ref.ID, n.depth(ref.KeyLen)
+	if n.labels > a.apex {
+		if set := a.get(r, n.prefix(a.apex), record.TypeDNAME); set != nil {
+			return a.dname(q, set, a.apex)
+		}
+	}
+	for depth := min(a.apex+1, n.labels); ; depth++ {
+		sets, exists := r.Node(a.zone, n.prefix(depth), a.sets[:0])
+		a.sets = sets
+		if !exists && depth > a.apex {
+			return a.missing(r, q, depth-1)
+		}
+		if depth > a.apex {
+			// The DS of a cut is data of the parent (RFC 4035 section 3.1.4.1).
+			ns := find(sets, record.TypeNS)
+			if ns != nil && (depth < n.labels || q.Type != record.TypeDS) {
+				a.refer(r, q, ns, depth, hops)
+				return nil
+			}
+		}
+		if depth == n.labels {
+			return a.match(r, q, depth, false)
+		}
+		if set := find(sets, record.TypeDNAME); set != nil {
+			return a.dname(q, set, depth)
+		}
+	}
+}
+
+// zoneOf finds the zone to answer from: the deepest one, but for DS questions the
+// one above, if it is here (RFC 4035 section 3.1.4.1).
+func (a *Answer) zoneOf(r Reader, q *Question) (record.ZoneRef, bool) {
+	n := &a.name
+	if q.Type == record.TypeDS && n.labels > 0 {
+		if ref, ok := r.Zone(n.prefix(n.labels - 1)); ok {
+			return ref, true
+		}
+	}
+	return r.Zone(n.key)
+}
+
+// missing decides for a name that is not there; encloser is the number of labels
+// of its closest encloser (RFC 4592 section 3.3.1).
+func (a *Answer) missing(r Reader, q *Question, encloser int) (target []byte) {
+	sets, exists := r.Node(a.zone, a.wildcardKey(encloser), a.sets[:0])
+	a.sets = sets
+	if exists { // it owns data or is an empty non-terminal (RFC 4592 section 2.2.2)
+		return a.match(r, q, encloser, true)
+	}
+	a.Outcome = NXDomain
+	a.soa(r, q)
+	a.proveNXDomain(r, q, encloser)
+	return nil
+}
+
+// wildcardKey is the key of the source of synthesis below the ancestor with so many labels.
+func (a *Answer) wildcardKey(encloser int) []byte {
+	k := append(a.wild[:0], a.name.prefix(encloser)...)
+	return append(k, '*', 0)
+}
+
+// match answers from a.sets, the RRsets of the name itself or, if wildcard is
+// set, of the source of synthesis below the ancestor with depth labels. Where a
+// name owns a CNAME and other data (a lenient zone), the type asked for is answered as it
+// stands and the CNAME stands in for the types that are not there.
+func (a *Answer) match(r Reader, q *Question, depth int, wildcard bool) (target []byte) {
+	sets, all := a.sets, a.name.labels
+	switch q.Type {
+	case record.TypeANY:
+		a.any(q, sets)
+	case record.TypeRRSIG:
+		a.signatures(r, q, sets, wildcard)
+	case record.TypeNSEC:
+		if set := a.get(r, a.source(depth, wildcard), q.Type); set != nil && !wildcard {
+			a.Answer = append(a.Answer, a.entry(all, q.Type, set, q.DNSSEC))
+		}
+	default:
+		if set := find(sets, q.Type); set != nil {
+			a.Answer = append(a.Answer, a.entry(all, q.Type, set, q.DNSSEC))
+		} else if set := find(sets, record.TypeCNAME); set != nil {
+			a.Answer = append(a.Answer, a.entry(all, record.TypeCNAME, set, q.DNSSEC))
+			target = set.First()
+		} else {
+			a.noData(r, q, depth, wildcard)
+			return nil
+		}
+		a.Outcome = Success
+		if wildcard {
+			a.proveWildcard(r, q, depth)
+		}
+		return target
+	}
+	// The meta-types ask for what is there; aliases are not followed for them.
+	if n := len(a.Answer); n == 0 || !equalFold(a.Answer[n-1].Owner, a.name.wire) {
+		a.noData(r, q, depth, wildcard)
+		return nil
+	}
+	a.Outcome = Success
+	if wildcard {
+		a.proveWildcard(r, q, depth)
+	}
+	return nil
+}
+
+// source is the key of the node match answers from.
+func (a *Answer) source(depth int, wildcard bool) []byte {
+	if wildcard {
+		return a.wildcardKey(depth)
+	}
+	return a.name.key
+}
+
+// any answers QTYPE ANY: all RRsets, or the first (RFC 8482 section 4.1).
+func (a *Answer) any(q *Question, sets []record.TypeSet) {
+	for i := range sets {
+		a.Answer = append(a.Answer, a.entry(a.name.labels, sets[i].Type, sets[i].Set, q.DNSSEC))
+		if !q.All {
+			return
+		}
+	}
+}
+
+// signatures answers QTYPE RRSIG as any does ANY.
+func (a *Answer) signatures(r Reader, q *Question, sets []record.TypeSet, wildcard bool) {
+	for i := range sets {
+		if sets[i].Set.SigCount() == 0 {
+			continue
+		}
+		e := a.entry(a.name.labels, sets[i].Type, sets[i].Set, true)
+		e.OnlySigs = true
+		a.Answer = append(a.Answer, e)
+		if !q.All {
+			return
+		}
+	}
+	if wildcard {
+		return // the NSEC of a wildcard is not expanded (RFC 4592 section 4.7)
+	}
+	if set := r.Get(a.zone, a.name.key, record.TypeNSEC); set != nil && set.SigCount() > 0 {
+		e := a.entry(a.name.labels, record.TypeNSEC, set, true)
+		e.OnlySigs = true
+		a.Answer = append(a.Answer, e)
+	}
+}
+
+// noData decides for a name that is there without the type.
+func (a *Answer) noData(r Reader, q *Question, depth int, wildcard bool) {
+	a.Outcome = NoData
+	a.soa(r, q)
+	if wildcard {
+		a.proveWildcardNoData(r, q, depth)
+	} else {
+		a.proveNoData(r, q, depth)
+	}
+}
+
+// soa puts the zone's SOA into the authority section with the TTL of a negative
+// answer (RFC 2308 section 3).
+func (a *Answer) soa(r Reader, q *Question) {
+	set := a.get(r, a.name.prefix(a.apex), record.TypeSOA)
+	if set == nil {
+		return
+	}
+	e := a.entry(a.apex, record.TypeSOA, set, q.DNSSEC)
+	if soa, ok := record.ParseSOA(set.First()); ok {
+		e.TTL = min(e.TTL, soa.Minimum)
+	}
+	a.Authority = append(a.Authority, e)
+}
+
+// get is r.Get for sets that hold more than early signatures.
+func (a *Answer) get(r Reader, key []byte, t record.Type) record.Set {
+	if set := r.Get(a.zone, key, t); set != nil && set.Count() > 0 {
+		return set
+	}
+	return nil
+}
+
+func find(sets []record.TypeSet, t record.Type) record.Set {
+	for i := range sets {
+		if sets[i].Type == t {
+			return sets[i].Set
+		}
+	}
+	return nil
+}
+
+// dname answers for a name below a DNAME: the DNAME, and the CNAME it stands for
+// (RFC 6672 section 3.1).
+func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
+	n := &a.name
+	a.Answer = append(a.Answer, a.entry(depth, record.TypeDNAME, set, q.DNSSEC))
+	base := set.First()
+	size := n.start(depth) + len(base)
+	if target = a.room(size); target == nil {
+		a.Outcome = YXDomain
+		return nil
+	}
+	target = append(append(target, n.wire[:n.start(depth)]...), base...)
+	e := a.entry(n.labels, record.TypeCNAME, set, false)
+	e.Set, e.Target = nil, target
+	a.Answer = append(a.Answer, e)
+	a.Outcome = Success
+	if q.Type == record.TypeCNAME || q.Type == record.TypeANY {
+		return nil // the alias is what was asked for
+	}
+	return target
+}
