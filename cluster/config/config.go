@@ -1,0 +1,234 @@
+// Package config reads cluster-config.json: which nodes a cluster has, where each
+// of them listens, and the few settings all of them share.
+//
+// It owns the form of that file, its defaults and its rules, and reports all that
+// is wrong with one at once, each with its path, its value and an example.
+//
+// It must never know any other package of Eider: it opens no socket and starts nothing.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What is taken where the file is silent.
+const (
+	DefaultCluster  = "eider"
+	DefaultID       = "0"
+	DefaultRaftLoc  = "127.0.0.1:4321"
+	DefaultQueryLoc = "127.0.0.1:10053"
+	DefaultDataDir  = "./eider-data" // of the one node that needs no file
+	DataDirParent   = "eider-data"   // others: eider-data/<id> below the working directory
+	AdminSocketName = "admin.sock"   // within the data directory
+)
+
+// Bounds of the file.
+const (
+	// MaxFile is the largest file read, in octets: a cluster of a hundred nodes has 20 KB.
+	MaxFile = 1 << 20
+	// MaxNodes is the most nodes of a cluster; Raft with more voters than a dozen is slow for nothing.
+	MaxNodes = 100
+	// MaxID is the longest node id and cluster name in octets; both travel in every handshake.
+	MaxID = 63
+	// MaxSocketPath is the longest path of a unix socket in octets (sun_path has 108 on
+	// Linux, 104 on macOS and the BSDs, the final zero included).
+	MaxSocketPath = 103
+	// MaxLabels is the most labels of a node.
+	MaxLabels = 64
+)
+
+// Config is a whole cluster-config.json with its defaults filled in. It is not
+// changed once loaded and may be shared between goroutines.
+type Config struct {
+	Cluster   string // name of the cluster
+	Nodes     []Node // by id, in the order of SortIDs
+	AutoZone  bool   // an ADD to a name in no zone creates the zone
+	Plaintext bool   // the cluster port may leave loopback in plain text
+	Timeouts  Timeouts
+	Limits    Limits
+}
+
+// Node is what the file says of one node.
+type Node struct {
+	ID       string
+	RaftLoc  string   // host:port of the cluster port, as the others reach it
+	QueryLoc []string // host:port of DNS, UDP and TCP; an empty host is all addresses
+	AdminLoc string   // path of a unix socket, or host:port
+	HTTPLoc  string   // host:port of metrics and health; empty: none
+	DataDir  string
+	Voter    bool
+	Labels   map[string]string
+}
+
+// Timeouts of the cluster. Every node must have the same.
+type Timeouts struct {
+	Propose     time.Duration // how long a change may take when its sender sets no deadline
+	Heartbeat   time.Duration // a follower that heard nothing for so long asks for an election
+	Election    time.Duration // a candidate that won nothing after so long tries again
+	LeaderLease time.Duration // a leader without a quorum steps down after so long
+	Commit      time.Duration // how soon followers learn what was committed when nothing more comes
+}
+
+// Limits of one node.
+type Limits struct {
+	UDPSize        int // largest UDP answer in octets (RFC 9715 section 3.2 recommends 1232 to 1400)
+	TCPConnections int // DNS over TCP, all clients
+	TCPPerClient   int // DNS over TCP, one address
+	Workers        int // threads that answer UDP; 0: one for each CPU
+}
+
+func defaultTimeouts() Timeouts {
+	return Timeouts{
+		Propose:     2 * time.Second,
+		Heartbeat:   time.Second,
+		Election:    time.Second,
+		LeaderLease: 500 * time.Millisecond,
+		Commit:      5 * time.Millisecond,
+	}
+}
+
+func defaultLimits() Limits {
+	return Limits{UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64}
+}
+
+// Default is the cluster that needs no file: one node, on loopback.
+func Default() *Config {
+	return &Config{
+		Cluster: DefaultCluster,
+		Nodes: []Node{{
+			ID:       DefaultID,
+			RaftLoc:  DefaultRaftLoc,
+			QueryLoc: []string{DefaultQueryLoc},
+			AdminLoc: filepath.Join(DefaultDataDir, AdminSocketName),
+			DataDir:  DefaultDataDir,
+			Voter:    true,
+		}},
+		Timeouts: defaultTimeouts(),
+		Limits:   defaultLimits(),
+	}
+}
+
+// Load reads the file at path. Its error is an *Error that lists all problems, or
+// that of the operating system.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the cluster config: %w", err)
+	}
+	if len(data) > MaxFile {
+		return nil, fmt.Errorf("read the cluster config: %s is larger than %d octets", path, MaxFile)
+	}
+	return Parse(data, path)
+}
+
+// Node returns the node called id. The error lists the ids there are.
+func (c *Config) Node(id string) (Node, error) {
+	for _, n := range c.Nodes {
+		if n.ID == id {
+			return n, nil
+		}
+	}
+	return Node{}, fmt.Errorf("nodes: there is no node %q; the nodes are %s", id, strings.Join(quoteAll(c.IDs()), ", "))
+}
+
+// IDs are the ids of all nodes, in order.
+func (c *Config) IDs() []string {
+	ids := make([]string, len(c.Nodes))
+	for i, n := range c.Nodes {
+		ids[i] = n.ID
+	}
+	return ids
+}
+
+// Voters is how many nodes vote.
+func (c *Config) Voters() int {
+	voters := 0
+	for _, n := range c.Nodes {
+		if n.Voter {
+			voters++
+		}
+	}
+	return voters
+}
+
+// Warnings lists what is allowed and unwise.
+func (c *Config) Warnings() []string {
+	var out []string
+	if v := c.Voters(); v%2 == 0 {
+		out = append(out, fmt.Sprintf("%d nodes vote: an even number survives no more losses than %d would; add one voter, or set \"voter\": false on one", v, v-1))
+	}
+	if v := c.Voters(); v > 7 {
+		out = append(out, fmt.Sprintf("%d nodes vote: every change waits for %d of them; 5 voters and \"voter\": false on the rest are faster and as safe", v, v/2+1))
+	}
+	if c.Plaintext {
+		out = append(out, "\"plaintext\" is true: whoever can reach or read the cluster port can read and change everything")
+	}
+	return out
+}
+
+// Error holds everything that is wrong with a file.
+type Error struct {
+	File     string
+	Problems []string
+}
+
+func (e *Error) Error() string {
+	if len(e.Problems) == 1 {
+		return fmt.Sprintf("%s: %s", e.File, e.Problems[0])
+	}
+	return fmt.Sprintf("%s: %d problems:\n  %s", e.File, len(e.Problems), strings.Join(e.Problems, "\n  "))
+}
+
+// IsProblem says whether err is about the content of a file.
+func IsProblem(err error) bool {
+	var e *Error
+	return errors.As(err, &e)
+}
+
+// SortIDs sorts ids: numbers by value, before all that are none.
+func SortIDs(ids []string) {
+	slices.SortFunc(ids, func(a, b string) int {
+		x, errX := strconv.ParseUint(a, 10, 32)
+		y, errY := strconv.ParseUint(b, 10, 32)
+		switch {
+		case errX == nil && errY == nil && x != y:
+			if x < y {
+				return -1
+			}
+			return 1
+		case errX == nil && errY != nil:
+			return -1
+		case errX != nil && errY == nil:
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	ids := slices.Collect(maps.Keys(m))
+	SortIDs(ids)
+	return ids
+}
+
+func quoteAll(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strconv.Quote(s)
+	}
+	return out
+}

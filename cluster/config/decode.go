@@ -1,0 +1,247 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Parse reads a file's content; file is its name for messages.
+func Parse(data []byte, file string) (*Config, error) {
+	d := &decoder{}
+	tree, err := parseTree(data, func(path string) { d.problem("%s: the key is there twice; keep one of them", path) })
+	if err != nil {
+		return nil, &Error{File: file, Problems: []string{err.Error()}}
+	}
+	root, ok := tree.(*object)
+	if !ok {
+		return nil, &Error{File: file, Problems: []string{fmt.Sprintf("%s is no object; for example %s", show(tree), nodesExample)}}
+	}
+	c := d.config(root)
+	if len(d.problems) == 0 || len(c.Nodes) > 0 {
+		d.check(c)
+	}
+	if len(d.problems) > 0 {
+		return nil, &Error{File: file, Problems: d.problems}
+	}
+	return c, nil
+}
+
+const (
+	nodesExample = `{"nodes": {"0": {"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}}}`
+	nodeExample  = `{"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}`
+)
+
+// decoder collects problems instead of stopping at the first.
+type decoder struct{ problems []string }
+
+func (d *decoder) problem(format string, args ...any) {
+	d.problems = append(d.problems, fmt.Sprintf(format, args...))
+}
+
+// field is one key of an object of the file.
+type field struct {
+	name string
+	read func(path string, v any)
+}
+
+// object reads the keys of o that fields names and refuses all others.
+func (d *decoder) object(path string, o *object, fields []field) {
+	for _, key := range o.keys {
+		i := slices.IndexFunc(fields, func(f field) bool { return f.name == key })
+		if i < 0 {
+			names := make([]string, len(fields))
+			for i, f := range fields {
+				names[i] = f.name
+			}
+			d.problem("%s: unknown key, its value is %s; the keys here are %s", join(path, key), show(o.values[key]), strings.Join(names, ", "))
+			continue
+		}
+		fields[i].read(join(path, key), o.values[key])
+	}
+}
+
+func (d *decoder) config(root *object) *Config {
+	c := &Config{Cluster: DefaultCluster, Timeouts: defaultTimeouts(), Limits: defaultLimits()}
+	nodes := false
+	d.object("", root, []field{
+		{"nodes", func(path string, v any) { nodes = true; d.nodes(path, v, c) }},
+		{"cluster", d.string(&c.Cluster, `"eider"`)},
+		{"auto_zone", d.bool(&c.AutoZone, "true")},
+		{"plaintext", d.bool(&c.Plaintext, "false")},
+		{"timeouts", func(path string, v any) {
+			d.sub(path, v, `{"propose": "2s"}`, []field{
+				{"propose", d.duration(&c.Timeouts.Propose, "2s")},
+				{"heartbeat", d.duration(&c.Timeouts.Heartbeat, "1s")},
+				{"election", d.duration(&c.Timeouts.Election, "1s")},
+				{"leader_lease", d.duration(&c.Timeouts.LeaderLease, "500ms")},
+				{"commit", d.duration(&c.Timeouts.Commit, "5ms")},
+			})
+		}},
+		{"limits", func(path string, v any) {
+			d.sub(path, v, `{"udp_size": 1232}`, []field{
+				{"udp_size", d.int(&c.Limits.UDPSize, 512, 65535, "1232")},
+				{"tcp_connections", d.int(&c.Limits.TCPConnections, 1, 1<<20, "1024")},
+				{"tcp_per_client", d.int(&c.Limits.TCPPerClient, 1, 1<<20, "64")},
+				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
+			})
+		}},
+	})
+	if !nodes {
+		d.problem("nodes: missing; for example %s", nodesExample)
+	}
+	return c
+}
+
+func (d *decoder) nodes(path string, v any, c *Config) {
+	list, ok := v.(*object)
+	if !ok {
+		d.problem("%s: %s is no object of node ids; for example %s", path, show(v), nodesExample)
+		return
+	}
+	if n := len(list.keys); n == 0 || n > MaxNodes {
+		d.problem("%s: %d nodes, a cluster has 1 to %d; for example %s", path, n, MaxNodes, nodesExample)
+		return
+	}
+	for _, id := range sortedKeys(list.values) {
+		path := join(path, id)
+		if id == "" || len(id) > MaxID || strings.ContainsFunc(id, badIDRune) {
+			d.problem("%s: %q is no node id: 1 to %d letters, digits, '.', '-' or '_'; for example \"0\" or \"ns1\"", path, id, MaxID)
+			continue
+		}
+		value := list.values[id]
+		if old, ok := value.(string); ok {
+			d.problem("%s: %q is the oldest form, which named only the Raft address; write %q: {\"raft_loc\": %q, \"query_loc\": \"127.0.0.1:10053\"}", path, old, id, old)
+			continue
+		}
+		o, ok := value.(*object)
+		if !ok {
+			d.problem("%s: %s is no object; for example %s", path, show(value), nodeExample)
+			continue
+		}
+		c.Nodes = append(c.Nodes, d.node(path, id, o))
+	}
+}
+
+func badIDRune(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' || r == '_')
+}
+
+func (d *decoder) node(path, id string, o *object) Node {
+	n := Node{ID: id, Voter: true, DataDir: filepath.Join(DataDirParent, id)}
+	d.object(path, o, []field{
+		{"raft_loc", d.string(&n.RaftLoc, `"127.0.0.1:4321"`)},
+		{"query_loc", func(path string, v any) { d.strings(path, v, &n.QueryLoc) }},
+		{"admin_loc", d.string(&n.AdminLoc, `"/run/eider/0.sock" or "127.0.0.1:8053"`)},
+		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},
+		{"data_dir", d.string(&n.DataDir, `"/var/lib/eider"`)},
+		{"voter", d.bool(&n.Voter, "true")},
+		{"labels", func(path string, v any) { d.labels(path, v, &n) }},
+	})
+	for _, need := range []struct{ key, example string }{{"raft_loc", "127.0.0.1:4321"}, {"query_loc", "127.0.0.1:10053"}} {
+		if _, there := o.values[need.key]; !there {
+			d.problem("%s.%s: missing; for example %q", path, need.key, need.example)
+		}
+	}
+	if n.AdminLoc == "" {
+		n.AdminLoc = filepath.Join(n.DataDir, AdminSocketName)
+	}
+	return n
+}
+
+func (d *decoder) labels(path string, v any, n *Node) {
+	o, ok := v.(*object)
+	if !ok {
+		d.problem("%s: %s is no object; for example {\"site\": \"north\"}", path, show(v))
+		return
+	}
+	if len(o.keys) > MaxLabels {
+		d.problem("%s: %d labels, at most %d are allowed", path, len(o.keys), MaxLabels)
+		return
+	}
+	n.Labels = make(map[string]string, len(o.keys))
+	for _, key := range o.keys {
+		value := ""
+		d.string(&value, `"north"`)(join(path, key), o.values[key])
+		n.Labels[key] = value
+	}
+}
+
+func (d *decoder) sub(path string, v any, example string, fields []field) {
+	o, ok := v.(*object)
+	if !ok {
+		d.problem("%s: %s is no object; for example %s", path, show(v), example)
+		return
+	}
+	d.object(path, o, fields)
+}
+
+func (d *decoder) string(to *string, example string) func(string, any) {
+	return func(path string, v any) {
+		s, ok := v.(string)
+		if !ok || s == "" {
+			d.problem("%s: %s is not a string with something in it; for example %s", path, show(v), example)
+			return
+		}
+		*to = s
+	}
+}
+
+func (d *decoder) strings(path string, v any, to *[]string) {
+	switch v := v.(type) {
+	case string:
+		*to = []string{v}
+		return
+	case []any:
+		for _, item := range v {
+			s, ok := item.(string)
+			if !ok {
+				break
+			}
+			*to = append(*to, s)
+		}
+		if len(*to) == len(v) && len(v) > 0 {
+			return
+		}
+	}
+	*to = nil
+	d.problem("%s: %s is neither an address nor a list of them; for example \"127.0.0.1:10053\" or [\"127.0.0.1:10053\", \"[::1]:10053\"]", path, show(v))
+}
+
+func (d *decoder) bool(to *bool, example string) func(string, any) {
+	return func(path string, v any) {
+		b, ok := v.(bool)
+		if !ok {
+			d.problem("%s: %s is neither true nor false; for example %s", path, show(v), example)
+			return
+		}
+		*to = b
+	}
+}
+
+func (d *decoder) int(to *int, least, most int64, example string) func(string, any) {
+	return func(path string, v any) {
+		number, ok := v.(json.Number)
+		n, err := number.Int64()
+		if !ok || err != nil || n < least || n > most {
+			d.problem("%s: %s is not a whole number from %d to %d; for example %s", path, show(v), least, most, example)
+			return
+		}
+		*to = int(n)
+	}
+}
+
+func (d *decoder) duration(to *time.Duration, example string) func(string, any) {
+	return func(path string, v any) {
+		s, _ := v.(string)
+		t, err := time.ParseDuration(s)
+		if err != nil || t <= 0 {
+			d.problem("%s: %s is not a duration above zero; for example %q", path, show(v), example)
+			return
+		}
+		*to = t
+	}
+}

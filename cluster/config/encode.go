@@ -1,0 +1,69 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// MarshalJSON writes the effective configuration in the form of the file, defaults
+// included; Parse reads it back to an equal Config.
+func (c *Config) MarshalJSON() ([]byte, error) {
+	type node struct {
+		RaftLoc  string            `json:"raft_loc"`
+		QueryLoc any               `json:"query_loc"`
+		AdminLoc string            `json:"admin_loc,omitempty"`
+		HTTPLoc  string            `json:"http_loc,omitempty"`
+		DataDir  string            `json:"data_dir,omitempty"`
+		Voter    bool              `json:"voter"`
+		Labels   map[string]string `json:"labels,omitempty"`
+	}
+	var nodes bytes.Buffer // by hand, since a map would lose the order of ids
+	nodes.WriteByte('{')
+	for i, n := range c.Nodes {
+		var query any = n.QueryLoc
+		if len(n.QueryLoc) == 1 {
+			query = n.QueryLoc[0]
+		}
+		key, err := json.Marshal(n.ID)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(node{n.RaftLoc, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.Voter, n.Labels})
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			nodes.WriteByte(',')
+		}
+		nodes.Write(key)
+		nodes.WriteByte(':')
+		nodes.Write(value)
+	}
+	nodes.WriteByte('}')
+	type timeouts struct {
+		Propose     string `json:"propose"`
+		Heartbeat   string `json:"heartbeat"`
+		Election    string `json:"election"`
+		LeaderLease string `json:"leader_lease"`
+		Commit      string `json:"commit"`
+	}
+	type limits struct {
+		UDPSize        int `json:"udp_size"`
+		TCPConnections int `json:"tcp_connections"`
+		TCPPerClient   int `json:"tcp_per_client"`
+		Workers        int `json:"workers"`
+	}
+	t := c.Timeouts
+	return json.Marshal(struct {
+		Cluster   string          `json:"cluster"`
+		Nodes     json.RawMessage `json:"nodes"`
+		AutoZone  bool            `json:"auto_zone"`
+		Plaintext bool            `json:"plaintext"`
+		Timeouts  timeouts        `json:"timeouts"`
+		Limits    limits          `json:"limits"`
+	}{
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext,
+		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
+		limits(c.Limits),
+	})
+}
