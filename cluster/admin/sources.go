@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/zonefile"
+)
+
+// Source is a zone file to load.
+type Source struct {
+	Path string
+	Zone record.Name // the apex it must have; empty: whatever SOA it holds
+	// Origin is what relative names in it end in before a $ORIGIN: Zone, or what
+	// the file is named after.
+	Origin record.Name
+}
+
+const zoneSuffix = ".zone"
+
+// ParseSources reads what -z and `zone load` take: FILE, ZONE=FILE, or a folder,
+// which stands for its *.zone files in the order of their names. All problems
+// are reported, not the first alone; the sources without one are returned.
+func ParseSources(args []string) ([]Source, error) {
+	var out []Source
+	var errs []error
+	for _, arg := range args {
+		sources, err := parseSource(arg)
+		out, errs = append(out, sources...), append(errs, err)
+	}
+	return out, errors.Join(errs...)
+}
+
+func parseSource(arg string) ([]Source, error) {
+	info, err := os.Stat(arg)
+	if zone, path, ok := strings.Cut(arg, "="); err != nil && ok { // a file may have "=" in its name
+		apex, nameErr := record.ParseName(zone)
+		if nameErr != nil {
+			return nil, fmt.Errorf("%q: what stands before \"=\" is %w; for example \"example.com=example.com.zone\"", arg, nameErr)
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+		return []Source{{Path: path, Zone: apex, Origin: apex}}, nil
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return []Source{{Path: arg, Origin: originOf(arg)}}, nil
+	}
+	entries, err := os.ReadDir(arg) // sorted by name
+	if err != nil {
+		return nil, err
+	}
+	var out []Source
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), zoneSuffix) && !e.IsDir() {
+			path := filepath.Join(arg, e.Name())
+			out = append(out, Source{Path: path, Origin: originOf(path)})
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the folder %s holds no *%s file", arg, zoneSuffix)
+	}
+	return out, nil
+}
+
+// originOf is the zone a file is named after, as in example.com.zone.
+func originOf(path string) record.Name {
+	base, ok := strings.CutSuffix(filepath.Base(path), zoneSuffix)
+	if !ok {
+		return ""
+	}
+	name, err := record.ParseName(base)
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// Import loads sources with l as a node does at its start: it waits for the
+// cluster, tells the log what became of each zone, and goes on after a bad file
+// unless l.Strict is set.
+func Import(ctx context.Context, l Loader, sources []Source, log *slog.Logger) error {
+	if len(sources) == 0 {
+		return nil
+	}
+	if l.Warn == nil {
+		l.Warn = func(w zonefile.Warning) {
+			log.Warn("zone file has something odd", slog.String("warning", clean(w.String())))
+		}
+	}
+	loaded, there, bad := 0, 0, 0
+	err := l.Load(ctx, slices.Clone(sources), func(o Loaded) {
+		switch {
+		case o.Err != nil:
+			bad++
+			log.Error("zone file not loaded", slog.String("file", o.Source.Path), slog.Any("err", o.Err))
+		case o.Unchanged:
+			there++
+			log.Debug("zone was there already", slog.String("zone", o.Zone.String()), slog.String("file", o.Source.Path))
+		default:
+			loaded++
+			log.Info("zone loaded", slog.String("zone", o.Zone.String()), slog.Int("records", o.Records),
+				slog.Uint64("index", o.Index), slog.Uint64("serial", uint64(o.Serial)), slog.Duration("took", o.Took))
+		}
+	})
+	if err == nil {
+		log.Info("zone files imported", slog.Int("loaded", loaded), slog.Int("there_already", there), slog.Int("bad", bad))
+	}
+	return err
+}

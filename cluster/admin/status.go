@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"encoding/json"
+	"sync"
+	"time"
+)
+
+// NodeStatus is what one node says of itself, and the JSON of it.
+type NodeStatus struct {
+	ID      string `json:"id"`
+	Version string `json:"version,omitempty"`
+
+	Role   string `json:"role"`   // leader, follower, candidate, starting, unreachable
+	Leader string `json:"leader"` // id of the leader it knows, empty if none
+	Voter  bool   `json:"voter"`
+
+	Term         uint64 `json:"term"`
+	Commit       uint64 `json:"commit"`       // index
+	Applied      uint64 `json:"applied"`      // index its answers come from
+	Checkpointed uint64 `json:"checkpointed"` // index that is durable in its store
+	Lag          uint64 `json:"lag"`          // entries committed, as far as the one asked knows, and not applied here
+
+	Staleness        float64   `json:"staleness_seconds"` // since it last heard of a leader; 0 on the leader, -1 if never
+	QueriesPerSecond float64   `json:"queries_per_second"`
+	Queries          uint64    `json:"queries"` // since start
+	Zones            int       `json:"zones"`
+	AnsweringSince   time.Time `json:"answering_since,omitzero"` // zero: not answering yet
+
+	QueryAddrs []string `json:"query_addrs,omitempty"`
+	RaftAddr   string   `json:"raft_addr,omitempty"`
+	Error      string   `json:"error,omitempty"` // why it could not be asked, or what is wrong with it
+}
+
+// RoleUnreachable is the Role of a node that did not answer.
+const RoleUnreachable = "unreachable"
+
+// ClusterStatus is the status of all nodes as one node sees them.
+type ClusterStatus struct {
+	Asked string       `json:"asked"` // id of the node that was asked
+	Nodes []NodeStatus `json:"nodes"` // in the order of their ids
+}
+
+// Leader is the id of the leader of the highest term any node knows of, empty
+// if none does.
+func (c ClusterStatus) Leader() string {
+	leader, term := "", uint64(0)
+	for _, n := range c.Nodes {
+		if n.Leader != "" && n.Term >= term {
+			leader, term = n.Leader, n.Term
+		}
+	}
+	return leader
+}
+
+// Ready tells whether the cluster has a leader and, if all is set, whether every
+// node can be reached, follows that leader and has applied index.
+func (c ClusterStatus) Ready(all bool, index uint64) bool {
+	leader := c.Leader()
+	if leader == "" {
+		return false
+	}
+	for _, n := range c.Nodes {
+		if all && (n.Leader != leader || n.Applied < index) {
+			return false
+		}
+	}
+	return true
+}
+
+// Status is the status of this node.
+func (s *Server) Status() NodeStatus {
+	var st NodeStatus
+	if s.local != nil {
+		st = s.local()
+	}
+	st.Version = s.version
+	st.Queries, st.QueriesPerSecond = s.rate.now()
+	if st.Commit > st.Applied {
+		st.Lag = st.Commit - st.Applied
+	}
+	if view := s.reader(); view != nil {
+		if st.Applied == 0 {
+			st.Applied = view.Index()
+		}
+		st.Zones = s.zones.count(view)
+		view.Close()
+	}
+	return st
+}
+
+// Report is Status as JSON: what the cluster hands to other nodes that ask.
+func (s *Server) Report() []byte {
+	b, err := json.Marshal(s.Status())
+	if err != nil { // no type in NodeStatus can fail
+		return nil
+	}
+	return b
+}
+
+// DecodeReport reads a Report of another node.
+func DecodeReport(b []byte) (NodeStatus, error) {
+	var st NodeStatus
+	err := json.Unmarshal(b, &st)
+	return st, err
+}
+
+const (
+	rateEvery  = time.Second // between samples
+	rateWindow = 10          // samples looked back on: queries/s is a mean over these
+)
+
+// rate makes queries/s from a counter that is read once a second, far from the
+// path of a query.
+type rate struct {
+	total func() uint64
+
+	mu      sync.Mutex
+	samples []sample // oldest first, at most rateWindow+1
+}
+
+type sample struct {
+	at    time.Time
+	count uint64
+}
+
+// tick takes a sample.
+func (r *rate) tick(at time.Time) {
+	if r.total == nil {
+		return
+	}
+	count := r.total()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.samples) > rateWindow {
+		r.samples = append(r.samples[:0], r.samples[1:]...)
+	}
+	r.samples = append(r.samples, sample{at, count})
+}
+
+// now is the count and the mean rate over the samples kept.
+func (r *rate) now() (count uint64, perSecond float64) {
+	if r.total == nil {
+		return 0, 0
+	}
+	count = r.total()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.samples) < 2 {
+		return count, 0
+	}
+	first, last := r.samples[0], r.samples[len(r.samples)-1]
+	if took := last.at.Sub(first.at).Seconds(); took > 0 && last.count >= first.count {
+		perSecond = float64(last.count-first.count) / took
+	}
+	return count, perSecond
+}
+
+// zoneCount counts the zones of a view, once for each applied index.
+type zoneCount struct {
+	mu    sync.Mutex
+	known bool
+	index uint64
+	zones int
+}
+
+func (z *zoneCount) count(view Reader) int {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if index := view.Index(); !z.known || z.index != index {
+		n := 0
+		for range view.Zones() {
+			n++
+		}
+		z.known, z.index, z.zones = true, index, n
+	}
+	return z.zones
+}

@@ -1,0 +1,141 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// waitPoll is the time between two looks at the cluster while waiting for a
+// state no event tells of: who leads as others see it. A look costs a round
+// trip to each node.
+const waitPoll = 100 * time.Millisecond
+
+// WaitFor says what to wait for.
+type WaitFor struct {
+	Index  uint64 // this node has applied it
+	Leader bool   // this node knows a leader and has applied what that leader had committed
+	All    bool   // every node can be reached, follows the same leader and has applied Index
+}
+
+// Cluster is the status of all nodes, asked now. It takes as long as ctx lets it
+// if a node does not answer.
+func (s *Server) Cluster(ctx context.Context) ClusterStatus {
+	local := s.Status()
+	if s.nodes == nil {
+		return ClusterStatus{Asked: local.ID, Nodes: []NodeStatus{local}}
+	}
+	out := ClusterStatus{Asked: local.ID, Nodes: s.nodes(ctx)}
+	newest := local.Commit
+	for _, n := range out.Nodes {
+		newest = max(newest, n.Commit)
+	}
+	for i := range out.Nodes {
+		n := &out.Nodes[i]
+		if n.Role != RoleUnreachable && newest > n.Applied {
+			n.Lag = newest - n.Applied
+		}
+	}
+	return out
+}
+
+// Wait waits until what f asks for holds, and returns the status it held in. The
+// error of a wait in vain says what was missing.
+func (s *Server) Wait(ctx context.Context, f WaitFor) (ClusterStatus, error) {
+	if f.Index > 0 && s.wait != nil {
+		if err := s.wait(ctx, f.Index); err != nil {
+			return ClusterStatus{}, fmt.Errorf("waiting for index %d, at %d: %w", f.Index, s.Status().Applied, err)
+		}
+	}
+	tick := time.NewTicker(waitPoll)
+	defer tick.Stop()
+	for {
+		status, missing := s.look(ctx, f)
+		if missing == nil {
+			return status, nil
+		}
+		select {
+		case <-ctx.Done():
+			return status, fmt.Errorf("%w: %w", missing, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// look tells what of f does not hold yet.
+func (s *Server) look(ctx context.Context, f WaitFor) (ClusterStatus, error) {
+	if !f.All {
+		local := s.Status()
+		status := ClusterStatus{Asked: local.ID, Nodes: []NodeStatus{local}}
+		switch {
+		case f.Leader && local.Leader == "":
+			return status, errors.New("this node knows no leader")
+		case f.Leader && local.Applied < local.Commit:
+			return status, fmt.Errorf("this node has applied %d of %d", local.Applied, local.Commit)
+		case local.Applied < f.Index:
+			return status, fmt.Errorf("this node has applied %d of %d", local.Applied, f.Index)
+		}
+		return status, nil
+	}
+	askCtx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	status := s.Cluster(askCtx)
+	leader := status.Leader()
+	if leader == "" {
+		return status, errors.New("no node knows a leader")
+	}
+	for _, n := range status.Nodes {
+		switch {
+		case n.Role == RoleUnreachable:
+			return status, fmt.Errorf("node %s does not answer", n.ID)
+		case n.Leader != leader:
+			return status, fmt.Errorf("node %s does not follow %s yet", n.ID, leader)
+		case n.Applied < f.Index:
+			return status, fmt.Errorf("node %s has applied %d of %d", n.ID, n.Applied, f.Index)
+		}
+	}
+	return status, nil
+}
+
+func (s *Server) getWait(w http.ResponseWriter, r *http.Request) {
+	timeout, err := timeoutOf(r, s.timeout)
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	q := r.URL.Query()
+	f := WaitFor{Leader: q.Get("leader") == "1", All: q.Get("all") == "1"}
+	if text := q.Get("index"); text != "" {
+		if f.Index, err = strconv.ParseUint(text, 10, 64); err != nil {
+			fail(w, http.StatusBadRequest, fmt.Errorf("index: %q is not a number", shorten(text)))
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	status, err := s.Wait(ctx, f)
+	if err != nil {
+		fail(w, http.StatusGatewayTimeout, err)
+		return
+	}
+	answerJSON(w, http.StatusOK, status)
+}
+
+// sampleRate feeds the queries/s until Close.
+func (s *Server) sampleRate() {
+	defer s.running.Done()
+	tick := time.NewTicker(rateEvery)
+	defer tick.Stop()
+	s.rate.tick(time.Now())
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case at := <-tick.C:
+			s.rate.tick(at)
+		}
+	}
+}
