@@ -1,0 +1,175 @@
+package nameserver
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/eider-dns/eider/nameserver/lookup"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// Transport is how a query came.
+type Transport uint8
+
+// The transports.
+const (
+	UDP Transport = iota
+	TCP
+	transports
+)
+
+func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
+
+// scratch is all the memory one worker answers from. It belongs to one
+// goroutine at a time.
+type scratch struct {
+	query   query
+	answer  lookup.Answer
+	message message
+	options []byte // of the reply's OPT
+	stream  []byte // replies to be written to a connection together
+	counts  *counters
+}
+
+func newScratch(c *counters) *scratch {
+	w := &scratch{counts: c, options: make([]byte, 0, 2*4+2+maxIdentity)}
+	w.message.b = make([]byte, 0, maxMessage+slack)
+	return w
+}
+
+// answer is the whole way of a query, packet in to packet out, nil for one that
+// gets no answer. The reply is part of w. One view serves it from first read to
+// last, so no answer mixes two applied indexes.
+func (s *Server) answer(w *scratch, packet []byte, t Transport) (reply []byte) {
+	if drop := w.query.header(packet); drop != dropNone {
+		w.counts.drop(drop)
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			reply = s.panicked(w, packet, t, p)
+		}
+	}()
+	if w.counts.sample() {
+		start := time.Now()
+		defer func() { w.counts.observe(time.Since(start)) }()
+	}
+	code := w.query.parse(packet)
+	if code == rcodeSuccess {
+		return s.serve(w, packet, t)
+	}
+	return s.short(w, packet, t, code, 0)
+}
+
+// panicked turns a bug into SERVFAIL for the one query that met it.
+func (s *Server) panicked(w *scratch, packet []byte, t Transport, p any) []byte {
+	w.counts.panics.Add(1)
+	s.log.LogAttrs(context.Background(), slog.LevelError, "query handler panicked", slog.Any("err", p))
+	w.query.question, w.query.nsid = 0, false
+	return s.short(w, packet, t, rcodeServFail, 0)
+}
+
+// serve answers a well-formed QUERY.
+func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
+	m := &w.query
+	switch m.class {
+	case classIN:
+	case classCH:
+		return s.serveChaos(w, packet, t)
+	default:
+		return s.short(w, packet, t, rcodeRefused, 0)
+	}
+	if m.q.Type.Meta() && m.q.Type != record.TypeANY {
+		return s.short(w, packet, t, metaRcode(m.q.Type), 0)
+	}
+	m.q.All = t == TCP
+	view := s.o.View()
+	if view == nil {
+		return s.short(w, packet, t, rcodeServFail, edeNotReady)
+	}
+	defer view.Close()
+	lookup.Resolve(view, &m.q, &w.answer)
+	code, ede := outcomeRcode(w.answer.Outcome)
+	if code == rcodeRefused {
+		return s.short(w, packet, t, code, ede)
+	}
+	s.begin(w, packet, t, ede)
+	var flags uint16
+	if w.answer.Authoritative {
+		flags = flagAA
+	}
+	if !w.message.sections(&w.answer) {
+		flags |= flagTC
+	}
+	return s.finish(w, t, flags, code)
+}
+
+// metaRcode is what asking for a meta-type gets: transfers are not served here,
+// mail groups nowhere any more, and the rest makes no sense as a question.
+func metaRcode(t record.Type) rcode {
+	switch t {
+	case record.TypeAXFR, record.TypeIXFR:
+		return rcodeRefused
+	case record.TypeMAILA, record.TypeMAILB:
+		return rcodeNotImp
+	}
+	return rcodeFormErr
+}
+
+// Extended errors (RFC 8914), told to those who speak EDNS.
+const (
+	edeNone             = 0
+	edeNotReady         = 14
+	edeNotAuthoritative = 20
+)
+
+// outcomeRcode is the one place where an outcome becomes an rcode (RFC 6604 for those behind aliases).
+func outcomeRcode(o lookup.Outcome) (code rcode, ede uint16) {
+	switch o {
+	case lookup.Refused:
+		return rcodeRefused, edeNotAuthoritative
+	case lookup.NXDomain:
+		return rcodeNXDomain, edeNone
+	case lookup.YXDomain:
+		return rcodeYXDomain, edeNone
+	}
+	return rcodeSuccess, edeNone
+}
+
+// short is a reply without records: an error, or nothing.
+func (s *Server) short(w *scratch, packet []byte, t Transport, code rcode, ede uint16) []byte {
+	s.begin(w, packet, t, ede)
+	return s.finish(w, t, 0, code)
+}
+
+// begin starts a reply and sets room for its OPT aside.
+func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
+	m := &w.query
+	limit := maxMessage
+	if t == UDP {
+		limit = min(m.size, s.o.MaxUDP)
+	}
+	w.options = w.options[:0]
+	if m.edns {
+		if m.nsid && s.o.Identity != "" {
+			w.options = append(w.options, 0, optionNSID, 0, byte(len(s.o.Identity)))
+			w.options = append(w.options, s.o.Identity...)
+		}
+		if ede != edeNone {
+			w.options = append(w.options, 0, optionEDE, 0, 2, byte(ede>>8), byte(ede))
+		}
+		limit -= optSize + len(w.options)
+	}
+	w.message.begin(packet, m.question, limit)
+}
+
+// finish ends a reply and counts it.
+func (s *Server) finish(w *scratch, t Transport, flags uint16, code rcode) []byte {
+	m := &w.query
+	if m.edns {
+		w.message.opt(s.o.MaxUDP, code, m.do, w.options)
+	}
+	w.counts.reply(t, m, code, flags&flagTC != 0)
+	return w.message.end(m, flags, code)
+}

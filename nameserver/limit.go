@@ -1,0 +1,169 @@
+package nameserver
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// One client is what shares a prefix of this length: an IPv4 address, or what
+// an IPv6 subscriber is given.
+const (
+	clientBits4 = 32
+	clientBits6 = 56
+)
+
+// client is one TCP connection. All but Conn is the limiter's.
+type client struct {
+	net.Conn
+	prefix     netip.Prefix
+	idle, gone bool
+	prev, next *client // in the list of idle ones
+}
+
+// limiter bounds the TCP connections, in all and of each client. When a bound is
+// reached the connection that has been idle the longest makes room; if none is
+// idle, the new one is turned away.
+type limiter struct {
+	mu        sync.Mutex
+	max, each int
+	all       map[*client]struct{}
+	count     int // of all, without those already gone
+	prefixes  map[netip.Prefix]int
+	head      client // of the idle list, a ring: head.next is idle the longest
+	draining  bool
+	s         TCPStats
+}
+
+// TCPStats counts connections.
+type TCPStats struct {
+	Open     int    // now
+	Accepted uint64 // ever
+	Evicted  uint64 // closed while idle to make room
+	Refused  uint64 // turned away, no room
+}
+
+func newLimiter(most, each int) limiter {
+	return limiter{max: most, each: each, all: make(map[*client]struct{}), prefixes: make(map[netip.Prefix]int)}
+}
+
+func (l *limiter) stats() TCPStats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.s
+	s.Open = l.count
+	return s
+}
+
+// enter takes a new connection in; false: there is no room.
+func (l *limiter) enter(c *client) bool {
+	if from, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		addr := from.AddrPort().Addr().Unmap().WithZone("")
+		bits := clientBits6
+		if addr.Is4() {
+			bits = clientBits4
+		}
+		c.prefix, _ = addr.Prefix(bits)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.draining ||
+		l.prefixes[c.prefix] >= l.each && !l.evict(func(o *client) bool { return o.prefix == c.prefix }) ||
+		l.count >= l.max && !l.evict(func(*client) bool { return true }) {
+		l.s.Refused++
+		return false
+	}
+	l.s.Accepted++
+	l.count++
+	l.prefixes[c.prefix]++
+	l.all[c] = struct{}{}
+	return true
+}
+
+// evict closes the connection that has been idle the longest of those that match.
+func (l *limiter) evict(match func(*client) bool) bool {
+	for c := l.head.next; c != nil && c != &l.head; c = c.next {
+		if match(c) {
+			l.remove(c)
+			l.s.Evicted++
+			_ = c.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes a connection out of the counts.
+func (l *limiter) remove(c *client) {
+	l.unlink(c)
+	if c.gone {
+		return
+	}
+	c.gone = true
+	l.count--
+	if l.prefixes[c.prefix]--; l.prefixes[c.prefix] == 0 {
+		delete(l.prefixes, c.prefix)
+	}
+}
+
+// leave ends a connection.
+func (l *limiter) leave(c *client) {
+	_ = c.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remove(c)
+	delete(l.all, c)
+}
+
+// wait is called before a connection waits for a query, until the deadline;
+// false: it is to end instead.
+func (l *limiter) wait(c *client, idle bool, deadline time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.draining || c.gone {
+		return false
+	}
+	if idle {
+		if l.head.next == nil {
+			l.head.next, l.head.prev = &l.head, &l.head
+		}
+		c.prev, c.next = l.head.prev, &l.head
+		c.prev.next, c.next.prev = c, c
+		c.idle = true
+	}
+	return c.SetReadDeadline(deadline) == nil
+}
+
+// busy is called when a query has arrived.
+func (l *limiter) busy(c *client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unlink(c)
+}
+
+func (l *limiter) unlink(c *client) {
+	if c.idle {
+		c.prev.next, c.next.prev = c.next, c.prev
+		c.prev, c.next, c.idle = nil, nil, false
+	}
+}
+
+// drain lets no connection wait any longer.
+func (l *limiter) drain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.draining = true
+	for c := range l.all {
+		_ = c.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// cut closes all connections, whatever they do.
+func (l *limiter) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.all {
+		_ = c.Close()
+	}
+}

@@ -1,0 +1,166 @@
+// Package nameserver answers DNS queries over UDP and TCP.
+//
+// It owns the sockets and the message: parsing the question, EDNS, limits,
+// encoding, compression and truncation. What the answer is, package lookup
+// decides. The way of a query is one straight line in one goroutine: udp*.go or
+// tcp.go, answer.go, a view, lookup.Resolve, encode.go. It takes no lock, waits
+// for no writer, writes no log, reads no clock (but for one query in
+// latencySample) and allocates nothing.
+//
+// It must never know the cluster, Raft, or who leads: it answers from whatever
+// view it is given, with or without a quorum.
+package nameserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/eider-dns/eider/nameserver/lookup"
+)
+
+// View is the content of the zones at one applied index.
+type View interface {
+	lookup.Reader
+	// Close ends its use; it is called once, after the reply is encoded.
+	Close()
+}
+
+// Options of a Server. Only View is required.
+type Options struct {
+	// Addrs are host:port to listen on, UDP and TCP alike; port 0 takes a free one.
+	// A host name stands for all its addresses, an empty host for all addresses of
+	// the machine.
+	Addrs []string
+	// View takes the current view; nil means there is no data yet, and queries
+	// get SERVFAIL. It is called once a query, from many goroutines, and must not block.
+	View func() View
+
+	Identity string // answers id.server and hostname.bind, and NSID (RFC 4892, RFC 5001); empty: refused
+	Version  string // answers version.server and version.bind; empty: refused
+
+	MaxUDP     int // largest reply over UDP in octets; default DefaultMaxUDP
+	UDPWorkers int // for each address; default GOMAXPROCS
+
+	MaxTCP          int           // connections in all; default 1024
+	MaxTCPPerPrefix int           // connections from one /32 or /56; default 128
+	TCPIdle         time.Duration // a connection without a whole query for so long is closed; default 10s
+	TCPWrite        time.Duration // a reply must be taken within this time; default 5s
+
+	Log *slog.Logger // nil: none
+}
+
+const (
+	// DefaultMaxUDP avoids fragments on any path (RFC 9715, DNS flag day 2020).
+	DefaultMaxUDP = 1232
+
+	defaultMaxTCP          = 1024
+	defaultMaxTCPPerPrefix = 128
+	defaultTCPIdle         = 10 * time.Second // RFC 7766 section 6.2.3 asks for seconds
+	defaultTCPWrite        = 5 * time.Second
+)
+
+// Server answers queries. Its methods may be called from any goroutine.
+type Server struct {
+	o      Options
+	log    *slog.Logger
+	stats  *stats
+	chaos  chaos
+	pool   sync.Pool // *scratch, for TCP and Handle
+	tcp    limiter
+	closed chan struct{} // closed by Shutdown
+
+	mu      sync.Mutex // guards what follows
+	udp     []udpSocket
+	streams []*stream
+	stopped bool
+	serving sync.WaitGroup // workers and connections
+}
+
+// New checks the options and fills in the defaults. Nothing is opened yet.
+func New(o Options) (*Server, error) {
+	if o.View == nil {
+		return nil, errors.New("nameserver: no View to answer from")
+	}
+	if o.MaxUDP == 0 {
+		o.MaxUDP = DefaultMaxUDP
+	}
+	if o.MaxUDP < minUDP || o.MaxUDP > maxMessage {
+		return nil, fmt.Errorf("nameserver: replies over UDP of %d octets; from %d to %d are possible", o.MaxUDP, minUDP, maxMessage)
+	}
+	if len(o.Identity) > maxIdentity || len(o.Version) > maxIdentity {
+		return nil, fmt.Errorf("nameserver: identity and version have at most %d octets", maxIdentity)
+	}
+	setDefault(&o.UDPWorkers, runtime.GOMAXPROCS(0))
+	setDefault(&o.MaxTCP, defaultMaxTCP)
+	setDefault(&o.MaxTCPPerPrefix, defaultMaxTCPPerPrefix)
+	setDefault(&o.TCPIdle, defaultTCPIdle)
+	setDefault(&o.TCPWrite, defaultTCPWrite)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o, log: o.Log, stats: new(stats), closed: make(chan struct{})}
+	s.chaos = newChaos(o.Identity, o.Version)
+	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)
+	shared := s.stats.worker()
+	s.pool.New = func() any { return newScratch(shared) }
+	return s, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// Handle answers one message without a socket, for tests and for transports to
+// come. The reply is appended to dst[:0]; it is nil for a message that gets none.
+func (s *Server) Handle(packet, dst []byte, t Transport) []byte {
+	w := s.pool.Get().(*scratch)
+	defer s.pool.Put(w)
+	reply := s.answer(w, packet, t)
+	if reply == nil {
+		return nil
+	}
+	return append(dst[:0], reply...)
+}
+
+// Shutdown stops taking queries, answers those that were read, and closes all
+// sockets. When ctx ends first, connections are cut and its error is returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.stopped {
+		s.stopped = true
+		close(s.closed)
+	}
+	sockets, streams := s.udp, s.streams
+	s.mu.Unlock()
+	for _, u := range sockets {
+		u.interrupt()
+	}
+	for _, l := range streams {
+		l.close()
+	}
+	s.tcp.drain()
+	done := make(chan struct{})
+	go func() {
+		s.serving.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = fmt.Errorf("nameserver: connections were cut: %w", ctx.Err())
+		s.tcp.cut()
+		<-done // they end at once now
+	}
+	for _, u := range sockets {
+		u.close()
+	}
+	return err
+}

@@ -1,0 +1,85 @@
+package nameserver
+
+import (
+	"context"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenUDP opens one socket for each worker; the kernel spreads the clients over them.
+func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if e := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		}); e != nil {
+			return e
+		}
+		return err
+	}}
+	var out []udpSocket
+	for range workers {
+		conn, err := lc.ListenPacket(ctx, family("udp", addr.Addr()), addr.String())
+		if err == nil {
+			var u udpSocket
+			if u, err = newUDPSocket(conn.(*net.UDPConn)); err == nil {
+				out = append(out, u)
+				addr = netip.AddrPortFrom(addr.Addr(), u.bound.Port())
+				continue
+			}
+			_ = conn.Close()
+		}
+		for _, u := range out {
+			u.close()
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+// askDestination has the kernel tell with each packet which of our addresses it was sent to.
+func askDestination(conn *net.UDPConn, v4 bool) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	level, option := unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	if v4 {
+		level, option = unix.IPPROTO_IP, unix.IP_PKTINFO
+	}
+	if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, 1) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// replySource turns the control message of a packet, in place, into the one its
+// reply is sent with: the same address of ours, the way out left to routing.
+func replySource(control []byte) []byte {
+	if len(control) < unix.SizeofCmsghdr {
+		return nil
+	}
+	// The kernel wrote it in the byte order of the machine, of which cmsghdr is made.
+	var level, kind int32
+	if unix.SizeofCmsghdr == 16 {
+		level, kind = int32(binary.NativeEndian.Uint32(control[8:])), int32(binary.NativeEndian.Uint32(control[12:]))
+	} else {
+		level, kind = int32(binary.NativeEndian.Uint32(control[4:])), int32(binary.NativeEndian.Uint32(control[8:]))
+	}
+	info := control[unix.SizeofCmsghdr:]
+	switch {
+	case level == unix.IPPROTO_IP && kind == unix.IP_PKTINFO && len(info) >= unix.SizeofInet4Pktinfo:
+		clear(info[:4]) // ifindex; the address to come from follows
+		return control[:unix.CmsgSpace(unix.SizeofInet4Pktinfo)]
+	case level == unix.IPPROTO_IPV6 && kind == unix.IPV6_PKTINFO && len(info) >= unix.SizeofInet6Pktinfo:
+		if info[0] != 0xfe || info[1]&0xc0 != 0x80 { // a link-local address needs its interface
+			clear(info[16:20])
+		}
+		return control[:unix.CmsgSpace(unix.SizeofInet6Pktinfo)]
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+//go:build !linux
+
+package nameserver
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// listenUDP opens one socket and lets all workers read it: here the kernel does
+// not spread clients over several.
+func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
+	var lc net.ListenConfig
+	conn, err := lc.ListenPacket(ctx, family("udp", addr.Addr()), addr.String())
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUDPSocket(conn.(*net.UDPConn))
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	out := make([]udpSocket, workers)
+	for i := range out {
+		out[i] = u
+	}
+	return out, nil
+}
+
+// askDestination has the kernel tell with each packet which of our addresses it
+// was sent to. Windows cannot through this interface: bind addresses one by one there.
+func askDestination(conn *net.UDPConn, v4 bool) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	if v4 {
+		return ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagDst, true)
+	}
+	return ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagDst, true)
+}
+
+// replySource makes from the control message of a packet the one its reply is sent with.
+func replySource(control []byte) []byte {
+	var v4 ipv4.ControlMessage
+	if err := v4.Parse(control); err == nil && v4.Dst != nil {
+		return (&ipv4.ControlMessage{Src: v4.Dst}).Marshal()
+	}
+	var v6 ipv6.ControlMessage
+	if err := v6.Parse(control); err == nil && v6.Dst != nil {
+		return (&ipv6.ControlMessage{Src: v6.Dst}).Marshal()
+	}
+	return nil
+}
