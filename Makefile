@@ -1,0 +1,89 @@
+# Everything here needs Go and make alone; what else a target needs it installs
+# itself under bin/ or says so.
+
+GO       ?= go
+BIN      := bin
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT   := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+DATE     := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DATE)
+
+# Pinned tools; they are not in go.mod.
+LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
+
+FUZZTIME ?= 60s
+FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
+
+.PHONY: build run demo test check fmt vet lint race fuzz fuzz-short bench bench-go bench-compare cluster cross clean help
+.DEFAULT_GOAL := build
+
+build: ## build bin/eider
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/eider ./cmd/eider
+
+run: build ## start three nodes on loopback and take ADD and REMOVE lines (Ctrl-C ends all)
+	@sh examples/run.sh $(BIN)/eider
+
+cluster: run ## the same as run
+
+demo: build ## a story of three nodes that tells itself, in under 30 s
+	@sh examples/demo.sh $(BIN)/eider
+
+test: ## all tests, those through the real binary too
+	$(GO) test -timeout 20m ./...
+
+check: fmt vet lint race ## formatting, vet, lint, tests with the race detector
+
+fmt: ## fail if a file is not gofmt-ed
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed:"; echo "$$out"; exit 1; fi
+
+vet: ## go vet
+	$(GO) vet ./...
+
+lint: $(BIN)/golangci-lint ## golangci-lint, pinned
+	$(BIN)/golangci-lint run ./...
+
+$(BIN)/golangci-lint:
+	@mkdir -p $(BIN)
+	GOBIN=$(abspath $(BIN)) $(GO) install $(LINT)
+
+race: ## tests with the race detector
+	$(GO) test -race -timeout 30m ./...
+
+cross: ## build for the systems there is no test machine for
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/eider
+	GOOS=freebsd GOARCH=amd64 $(GO) build -o /dev/null ./cmd/eider
+	GOOS=windows GOARCH=amd64 $(GO) build -o /dev/null ./cmd/eider
+
+fuzz: ## every fuzz target for FUZZTIME (60s)
+	@set -e; for dir in $(FUZZ); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | sed 's/^func //' | sort -u); do \
+	    echo "== $$dir $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$dir; \
+	  done; \
+	done
+
+fuzz-short: ## every fuzz target for 3 seconds
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+
+bench: build ## measure three real nodes: visibility, write gap, a million records
+	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
+
+bench-go: ## the benchmarks of single functions, ten runs
+	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./store/... ./nameserver/... ./zonefile/... ./cluster/...
+
+bench-compare: $(BIN)/benchstat ## bench-go here against BASE=ref
+	@test -n "$(BASE)" || { echo "bench-compare: say what to compare with: make bench-compare BASE=ref"; exit 2; }
+	@set -e; tmp=$$(mktemp -d); git worktree add -q --detach $$tmp/base $(BASE); \
+	(cd $$tmp/base && $(MAKE) -s bench-go) > $$tmp/old.txt; $(MAKE) -s bench-go > $$tmp/new.txt; \
+	git worktree remove --force $$tmp/base; $(BIN)/benchstat $$tmp/old.txt $$tmp/new.txt
+
+$(BIN)/benchstat:
+	@mkdir -p $(BIN)
+	GOBIN=$(abspath $(BIN)) $(GO) install $(BENCHSTAT)
+
+clean: ## remove what was built; data folders stay
+	rm -rf $(BIN)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16

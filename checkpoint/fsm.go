@@ -1,0 +1,132 @@
+package checkpoint
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/store"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// Apply is ApplyBatch of one entry.
+func (f *FSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch applies committed entries in order and makes all of them visible at
+// once. The answer to a command is its []record.Result, one for each change, or an
+// error wrapping ErrStopped; to anything else it is nil. Entries the store has
+// already applied are passed over with a nil answer.
+func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
+	start := time.Now() // for the figures alone; the state never sees it
+	answers := make([]any, len(logs))
+	entries := make([]store.Entry, 0, len(logs))
+	at := make([]int, 0, len(logs)) // of entries[i] in logs
+	flush := func() {
+		for i, results := range f.store.Apply(entries) {
+			if results == nil {
+				continue
+			}
+			answers[at[i]] = results
+			f.stats.refused.Add(countRefused(results))
+		}
+		entries, at = entries[:0], at[:0]
+	}
+	for i, l := range logs {
+		if h := f.halted.Load(); h != nil {
+			answers[i] = h.err
+			continue
+		}
+		switch l.Type {
+		case raft.LogCommand:
+			e, err := record.DecodeEntry(l.Data)
+			if err == nil && e.Level > Level {
+				err = fmt.Errorf("feature level %d, this build applies up to %d", e.Level, Level)
+			}
+			if err != nil {
+				flush()
+				answers[i] = f.halt(l.Index, err)
+				continue
+			}
+			entries = append(entries, store.Entry{Index: l.Index, Term: l.Term, Time: e.Time, Changes: e.Changes})
+			at = append(at, i)
+			f.stats.entries.Add(1)
+			f.stats.changes.Add(uint64(len(e.Changes)))
+		case raft.LogConfiguration:
+			flush()
+			if l.Index > f.store.Applied() {
+				f.store.SetConfiguration(l.Index, l.Term, l.Data)
+			}
+		}
+	}
+	flush()
+	f.stats.applyNanos.Add(int64(time.Since(start)))
+	f.applied()
+	return answers
+}
+
+// halt ends applying: an entry this build cannot read must not be skipped, or
+// this node would hold another content than the rest at the same index.
+func (f *FSM) halt(index uint64, why error) error {
+	err := fmt.Errorf("%w before log index %d: %w; run a build that knows it", ErrStopped, index, why)
+	if f.halted.CompareAndSwap(nil, &haltError{err}) {
+		f.log.Error("applying stopped, answers go on from the entry before", slog.Uint64("index", index), slog.Any("err", why))
+	}
+	return err
+}
+
+// StoreConfiguration is part of raft.ConfigurationStore; with batches Raft hands
+// configurations to ApplyBatch instead.
+func (f *FSM) StoreConfiguration(index uint64, c raft.Configuration) {
+	if f.halted.Load() == nil && index > f.store.Applied() {
+		f.store.SetConfiguration(index, 0, raft.EncodeConfiguration(c))
+	}
+}
+
+// Snapshot costs nothing: the snapshot is the store's file, which Persist brings
+// up to date.
+func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
+	if h := f.halted.Load(); h != nil {
+		return nil, h.err
+	}
+	return fsmSnapshot{f}, nil
+}
+
+// Restore puts a snapshot received from another node in the place of the store's
+// content. The node's own checkpoint, which Raft restores when it recovers a
+// cluster, and anything older than what is applied leave the store as it is: the
+// entries up to the newer state are then passed over as they come again.
+func (f *FSM) Restore(from io.ReadCloser) error {
+	var source any = from
+	for {
+		if r, ok := source.(*received); ok {
+			return f.install(r)
+		}
+		w, ok := source.(raft.ReadCloserWrapper)
+		if !ok {
+			return nil
+		}
+		source = w.WrappedReadCloser()
+	}
+}
+
+// fsmSnapshot is a promise to bring the file up to date.
+type fsmSnapshot struct{ fsm *FSM }
+
+// Persist folds all that is applied, and witnesses index, term and configuration
+// of the snapshot, which may be beyond the last entry the state machine was given
+// (barriers and the first entry of a term are not).
+func (s fsmSnapshot) Persist(to raft.SnapshotSink) error {
+	sink, ok := to.(*sink)
+	if !ok {
+		return fmt.Errorf("a checkpoint goes into a snapshot of this store only, not into %T", to)
+	}
+	return s.fsm.fold(store.Witness{
+		Index: sink.meta.Index, Term: sink.meta.Term,
+		ConfigIndex: sink.meta.ConfigurationIndex, Config: raft.EncodeConfiguration(sink.meta.Configuration),
+	})
+}
+
+func (fsmSnapshot) Release() {}

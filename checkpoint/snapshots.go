@@ -1,0 +1,204 @@
+package checkpoint
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/store"
+)
+
+// ownID names the one snapshot a node has: the checkpoint in its store.
+const ownID = "checkpoint"
+
+// receivedPrefix starts the names of files a snapshot is received into.
+const receivedPrefix = "install-"
+
+// Snapshots is the raft.SnapshotStore over the store's file: what Raft calls the
+// newest snapshot is the checkpoint, so that nothing is ever written twice.
+type Snapshots struct{ fsm *FSM }
+
+// Snapshots gives Raft the checkpoint as its snapshot.
+func (f *FSM) Snapshots() *Snapshots { return &Snapshots{f} }
+
+// List has the checkpoint, or nothing while there is none.
+func (s *Snapshots) List() ([]*raft.SnapshotMeta, error) {
+	m := s.fsm.store.Durable()
+	if m.Index == 0 {
+		return nil, nil
+	}
+	meta, err := snapshotMeta(ownID, m)
+	if err != nil {
+		return nil, err
+	}
+	return []*raft.SnapshotMeta{meta}, nil
+}
+
+// Open reads the checkpoint, from a copy made in one transaction, or what the sink
+// of that id received. The meta is that of the content.
+func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if id != ownID {
+		return s.openReceived(id)
+	}
+	body, m, size, err := s.fsm.store.Snapshot()
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the checkpoint as a snapshot: %w", err)
+	}
+	meta, err := snapshotMeta(ownID, m)
+	if err != nil {
+		body.Close()
+		return nil, nil, err
+	}
+	meta.Size = size
+	s.fsm.stats.snapshotsOut.Add(1)
+	return meta, body, nil
+}
+
+func snapshotMeta(id string, m store.Meta) (*raft.SnapshotMeta, error) {
+	c, err := decodeConfiguration(m.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &raft.SnapshotMeta{
+		Version: raft.SnapshotVersionMax, ID: id, Index: m.Index, Term: m.Term,
+		Configuration: c, ConfigurationIndex: m.ConfigIndex,
+	}, nil
+}
+
+// decodeConfiguration reads a Raft configuration; the library panics on a bad one.
+func decodeConfiguration(b []byte) (c raft.Configuration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the checkpoint holds no Raft configuration: %v", p)
+		}
+	}()
+	if len(b) == 0 {
+		return raft.Configuration{}, nil
+	}
+	return raft.DecodeConfiguration(b), nil
+}
+
+// Create begins a snapshot: one of this node, whose Persist writes the checkpoint
+// and nothing into the sink, or one from another node, whose octets are written
+// into it.
+func (s *Snapshots) Create(version raft.SnapshotVersion, index, term uint64, c raft.Configuration, configIndex uint64, _ raft.Transport) (raft.SnapshotSink, error) {
+	return &sink{fsm: s.fsm, id: fmt.Sprintf("%s%d-%d", receivedPrefix, term, index), meta: raft.SnapshotMeta{
+		Version: version, Index: index, Term: term, Configuration: c, ConfigurationIndex: configIndex,
+	}}, nil
+}
+
+// sink is a snapshot being made. Raft uses one at a time, from one goroutine.
+type sink struct {
+	fsm  *FSM
+	id   string
+	meta raft.SnapshotMeta
+	file *os.File // nil until something is written: then it comes from another node
+}
+
+func (s *sink) ID() string {
+	if s.file == nil {
+		return ownID
+	}
+	return s.id
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	if s.file == nil {
+		file, err := os.OpenFile(s.fsm.receivedPath(s.id), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+		if err != nil {
+			return 0, fmt.Errorf("receive a snapshot: %w", err)
+		}
+		s.file = file
+		s.fsm.log.Info("snapshot from another node begun", slog.Uint64("index", s.meta.Index))
+	}
+	return s.file.Write(p)
+}
+
+// Close makes what was received durable under its temporary name.
+func (s *sink) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	if err := s.file.Sync(); err != nil {
+		s.file.Close()
+		return fmt.Errorf("receive a snapshot: %w", err)
+	}
+	return s.file.Close()
+}
+
+// Cancel forgets what was received.
+func (s *sink) Cancel() error {
+	if s.file == nil {
+		return nil
+	}
+	s.file.Close()
+	return os.Remove(s.file.Name())
+}
+
+// received is a snapshot from another node, whole but not yet looked into.
+type received struct {
+	*os.File
+	meta store.Meta
+}
+
+func (s *Snapshots) openReceived(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
+	if !strings.HasPrefix(id, receivedPrefix) || strings.ContainsRune(id, filepath.Separator) {
+		return nil, nil, fmt.Errorf("there is no snapshot %q", id)
+	}
+	path := s.fsm.receivedPath(id)
+	m, err := store.Verify(path)
+	if err != nil {
+		os.Remove(path)
+		return nil, nil, fmt.Errorf("a snapshot from another node is damaged and was dropped: %w", err)
+	}
+	meta, err := snapshotMeta(id, m)
+	if err != nil {
+		return nil, nil, err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if info, err := file.Stat(); err == nil {
+		meta.Size = info.Size()
+	}
+	return meta, &received{File: file, meta: m}, nil
+}
+
+// install puts a verified snapshot in the place of the store's file, unless the
+// store is already further.
+func (f *FSM) install(r *received) error {
+	path := r.Name()
+	if r.meta.Index <= f.store.Applied() {
+		f.log.Info("snapshot from another node not needed", slog.Uint64("index", r.meta.Index), slog.Uint64("applied", f.store.Applied()))
+		return os.Remove(path)
+	}
+	f.foldMu.Lock()
+	defer f.foldMu.Unlock()
+	if err := f.store.Replace(path); err != nil {
+		return fmt.Errorf("put the snapshot of index %d in place: %w", r.meta.Index, err)
+	}
+	f.stats.snapshotsIn.Add(1)
+	f.log.Info("snapshot from another node in place", slog.Uint64("index", r.meta.Index))
+	return nil
+}
+
+func (f *FSM) receivedPath(id string) string { return filepath.Join(f.options.Dir, id+".tmp") }
+
+func (f *FSM) removeLeftovers() error {
+	names, err := filepath.Glob(filepath.Join(f.options.Dir, receivedPrefix+"*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			return fmt.Errorf("remove a snapshot that was never whole: %w", err)
+		}
+	}
+	return nil
+}

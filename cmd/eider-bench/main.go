@@ -1,0 +1,145 @@
+// Command eider-bench measures a cluster of real nodes on loopback and prints what
+// it saw. All nodes share this machine's cores and disk, so the figures are for
+// comparing one build with another here, not for capacity planning.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// bench is one measurement.
+type bench struct {
+	name, what string
+	run        func(*session) error
+}
+
+var benches = []bench{
+	{"visible", "time from the answer to a change until the slowest of three nodes shows it", visible},
+	{"commits", "changes a second through three nodes", commits},
+	{"gap", "how long no change is taken after the leader is killed", gap},
+	{"million", "a zone of a million records on three nodes", million},
+}
+
+// session is what a measurement works with and reports to.
+type session struct {
+	eider   string
+	dir     string
+	scale   float64
+	json    bool
+	figures map[string]any
+}
+
+func main() {
+	var s session
+	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million")
+	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
+	flag.StringVar(&s.dir, "dir", "", "where data folders go (a temporary folder if empty)")
+	flag.Float64Var(&s.scale, "scale", 1, "factor for the number of changes, kills and records")
+	flag.BoolVar(&s.json, "json", false, "print one JSON object instead of lines")
+	flag.Parse()
+	if err := s.all(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "eider-bench:", err)
+		os.Exit(1)
+	}
+}
+
+func (s *session) all(only string) error {
+	path, err := filepath.Abs(s.eider)
+	if err != nil {
+		return err
+	}
+	s.eider = path
+	if s.dir == "" {
+		if s.dir, err = os.MkdirTemp("", "eider-bench"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(s.dir)
+	}
+	s.figures = map[string]any{}
+	s.note("machine", "%d cores, %s/%s; three nodes, the load and the disk share it", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	for _, b := range benches {
+		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
+			continue
+		}
+		if !s.json {
+			fmt.Printf("\n%s: %s\n", b.name, b.what)
+		}
+		if err := b.run(s); err != nil {
+			return fmt.Errorf("%s: %w", b.name, err)
+		}
+	}
+	if s.json {
+		return json.NewEncoder(os.Stdout).Encode(s.figures)
+	}
+	return nil
+}
+
+// n is a count scaled as asked for, at least 1.
+func (s *session) n(count int) int { return max(1, int(float64(count)*s.scale)) }
+
+func (s *session) note(key, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	s.figures[key] = text
+	if !s.json {
+		fmt.Printf("  %-28s %s\n", key, text)
+	}
+}
+
+// cluster starts three nodes with an empty zone bench.test and gives them.
+func (s *session) cluster(name string, extra map[string]any) (*eidertest.Cluster, error) {
+	dir := filepath.Join(s.dir, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	c, err := eidertest.New(s.eider, dir, 3, extra)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.StartAll(); err != nil {
+		return nil, err
+	}
+	if _, err := c.Run("cluster", "wait", "-c", c.Config, "--all", "--timeout", "60s"); err != nil {
+		c.StopAll()
+		return nil, fmt.Errorf("the nodes did not come up: %w\n%s", err, c.Nodes[0].Log())
+	}
+	if out, err := c.Run("zone", "create", "-c", c.Config, "-n", "0", "bench.test"); err != nil {
+		c.StopAll()
+		return nil, fmt.Errorf("zone create: %w\n%s", err, out)
+	}
+	return c, nil
+}
+
+// leader asks the nodes that run for their leader; -1 while there is none.
+func leader(c *eidertest.Cluster) int {
+	var st struct {
+		Role string `json:"role"`
+	}
+	for i, n := range c.Nodes {
+		if n.Running() && n.Get("/v1/status", &st) == nil && st.Role == "leader" {
+			return i
+		}
+	}
+	return -1
+}
+
+// spread is minimum, median, 99th percentile and maximum of durations.
+func spread(d []time.Duration) string {
+	if len(d) == 0 {
+		return "nothing measured"
+	}
+	slices.Sort(d)
+	at := func(p float64) time.Duration {
+		return d[min(len(d)-1, int(p*float64(len(d))))].Round(10 * time.Microsecond)
+	}
+	return fmt.Sprintf("min %v  median %v  p99 %v  max %v  (n=%d)", at(0), at(0.5), at(0.99), at(1), len(d))
+}

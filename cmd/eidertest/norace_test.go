@@ -1,0 +1,5 @@
+//go:build !race
+
+package eidertest_test
+
+const raceEnabled = false
