@@ -29,13 +29,16 @@ func (a *Answer) glue(r Reader, q *Question, target []byte, cut int) {
 	if !hasPrefix(o.key, a.name.prefix(a.apex)) {
 		return
 	}
-	required := hasPrefix(o.key, a.name.prefix(cut))
-	if a.addresses(r, q, a.zone, required) {
+	if hasPrefix(o.key, a.name.prefix(cut)) {
+		a.addresses(r, q, a.zone, true)
 		return
 	}
-	if ref, ok := r.Zone(o.key); ok && ref.ID != a.zone { // it has a zone of its own here
-		a.addresses(r, q, ref.ID, required)
+	// The zone the server's name belongs to knows better than what is glue here.
+	ref, ok := r.Zone(o.key)
+	if ok && ref.ID != a.zone && a.addresses(r, q, ref.ID, false) {
+		return
 	}
+	a.addresses(r, q, a.zone, false)
 }
 
 func (a *Answer) addresses(r Reader, q *Question, zone uint32, required bool) (found bool) {

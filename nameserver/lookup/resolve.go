@@ -237,7 +237,9 @@ func find(sets []record.TypeSet, t record.Type) record.Set {
 // (RFC 6672 section 3.1).
 func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
 	n := &a.name
-	a.Answer = append(a.Answer, a.entry(depth, record.TypeDNAME, set, q.DNSSEC))
+	if !a.renamed(set) {
+		a.Answer = append(a.Answer, a.entry(depth, record.TypeDNAME, set, q.DNSSEC))
+	}
 	base := set.First()
 	size := n.start(depth) + len(base)
 	if target = a.room(size); target == nil {
@@ -253,4 +255,14 @@ func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
 		return nil // the alias is what was asked for
 	}
 	return target
+}
+
+// renamed tells whether a DNAME was passed before: it is answered once.
+func (a *Answer) renamed(set record.Set) bool {
+	for i := range a.Answer {
+		if e := &a.Answer[i]; e.Type == record.TypeDNAME && &e.Set[0] == &set[0] {
+			return true
+		}
+	}
+	return false
 }
