@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/eider-dns/eider/store/record"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/eider-dns/eider/store/record"
 )
 
 // The numbers of the SOA of a zone made by auto_zone or `zone create`, in

@@ -242,6 +242,9 @@ func (c *Client) Wait(ctx context.Context, f WaitFor) (st ClusterStatus, err err
 	if f.All {
 		q.Set("all", "1")
 	}
+	if f.Zone != "" {
+		q.Set("zone", f.Zone.String())
+	}
 	ctx, cancel := withGrace(ctx)
 	defer cancel()
 	err = c.getJSON(ctx, "/v1/wait", q, &st)

@@ -118,3 +118,13 @@ func Import(ctx context.Context, l Loader, sources []Source, log *slog.Logger) e
 	}
 	return err
 }
+
+// CheckFile reads a zone file as a load would and says what is in it.
+func CheckFile(src Source, lenient bool, warn func(zonefile.Warning)) (zonefile.Summary, error) {
+	r := loadRun{Loader: &Loader{Lenient: lenient, Warn: warn}}
+	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), nil)
+	if err == nil {
+		err = checkApexes(src, sum)
+	}
+	return sum, err
+}

@@ -19,7 +19,9 @@ type NodeStatus struct {
 	Commit       uint64 `json:"commit"`       // index
 	Applied      uint64 `json:"applied"`      // index its answers come from
 	Checkpointed uint64 `json:"checkpointed"` // index that is durable in its store
-	Lag          uint64 `json:"lag"`          // entries committed, as far as the one asked knows, and not applied here
+	LogFirst     uint64 `json:"log_first"`    // index of the first entry its log keeps
+	LogLast      uint64 `json:"log_last"`
+	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
 
 	Staleness        float64   `json:"staleness_seconds"` // since it last heard of a leader; 0 on the leader, -1 if never
 	QueriesPerSecond float64   `json:"queries_per_second"`

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/eider-dns/eider/store/record"
 )
 
 // waitPoll is the time between two looks at the cluster while waiting for a
@@ -16,9 +18,12 @@ const waitPoll = 100 * time.Millisecond
 
 // WaitFor says what to wait for.
 type WaitFor struct {
-	Index  uint64 // this node has applied it
-	Leader bool   // this node knows a leader and has applied what that leader had committed
-	All    bool   // every node can be reached, follows the same leader and has applied Index
+	Index  uint64      // this node has applied it
+	Leader bool        // this node knows a leader and has applied what that leader had committed
+	All    bool        // every node can be reached, follows the same leader and has applied Index
+	Zone   record.Name // the zone exists at this node, with All at every node
+
+	aimed bool // All has set Index
 }
 
 // Cluster is the status of all nodes, asked now. It takes as long as ctx lets it
@@ -52,8 +57,20 @@ func (s *Server) Wait(ctx context.Context, f WaitFor) (ClusterStatus, error) {
 	}
 	tick := time.NewTicker(waitPoll)
 	defer tick.Stop()
+	for f.Zone != "" {
+		index, ok := s.hasZone(f.Zone)
+		if ok {
+			f.Index = max(f.Index, index)
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ClusterStatus{}, fmt.Errorf("this node has no zone %s: %w", f.Zone, ctx.Err())
+		case <-tick.C:
+		}
+	}
 	for {
-		status, missing := s.look(ctx, f)
+		status, missing := s.look(ctx, &f)
 		if missing == nil {
 			return status, nil
 		}
@@ -65,8 +82,20 @@ func (s *Server) Wait(ctx context.Context, f WaitFor) (ClusterStatus, error) {
 	}
 }
 
-// look tells what of f does not hold yet.
-func (s *Server) look(ctx context.Context, f WaitFor) (ClusterStatus, error) {
+// hasZone tells whether this node has a zone, and the index it was seen at.
+func (s *Server) hasZone(apex record.Name) (index uint64, ok bool) {
+	view := s.reader()
+	if view == nil {
+		return 0, false
+	}
+	defer view.Close()
+	_, ok = findZone(view, apex)
+	return view.Index(), ok
+}
+
+// look tells what of f does not hold yet. The first look that sees a leader sets
+// the index all nodes are to reach.
+func (s *Server) look(ctx context.Context, f *WaitFor) (ClusterStatus, error) {
 	if !f.All {
 		local := s.Status()
 		status := ClusterStatus{Asked: local.ID, Nodes: []NodeStatus{local}}
@@ -86,6 +115,12 @@ func (s *Server) look(ctx context.Context, f WaitFor) (ClusterStatus, error) {
 	leader := status.Leader()
 	if leader == "" {
 		return status, errors.New("no node knows a leader")
+	}
+	if !f.aimed {
+		f.aimed = true
+		for _, n := range status.Nodes {
+			f.Index = max(f.Index, n.Commit, n.Applied)
+		}
 	}
 	for _, n := range status.Nodes {
 		switch {
@@ -111,6 +146,12 @@ func (s *Server) getWait(w http.ResponseWriter, r *http.Request) {
 	if text := q.Get("index"); text != "" {
 		if f.Index, err = strconv.ParseUint(text, 10, 64); err != nil {
 			fail(w, http.StatusBadRequest, fmt.Errorf("index: %q is not a number", shorten(text)))
+			return
+		}
+	}
+	if text := q.Get("zone"); text != "" {
+		if f.Zone, err = record.ParseName(text); err != nil {
+			fail(w, http.StatusBadRequest, fmt.Errorf("zone: %w", err))
 			return
 		}
 	}

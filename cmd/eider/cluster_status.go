@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/eider-dns/eider/cluster/admin"
+)
+
+func clusterStatusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "show role, term, indexes, lag, queries/s and last contact of every node",
+		Description: example("One node is asked, and asks the others. A node that cannot be reached is shown as such.\nCHECKPOINT is the index that is durable in a node's store, STALE how long ago it last heard of a leader.",
+			"eider cluster status",
+			"eider cluster status --watch",
+			"eider cluster status --json | jq .nodes"),
+		Flags: reachFlags(&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again and again until Ctrl-C"},
+			&cli.BoolFlag{Name: "leader", Usage: "write the id of the leader alone; status 1 if there is none"},
+			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "with --watch, every `DURATION`"}, jsonFlag()),
+		Action: clusterStatus,
+	}
+}
+
+// clearScreen moves a terminal's cursor home and clears what is below.
+const clearScreen = "\x1b[H\x1b[2J"
+
+func clusterStatus(c *cli.Context) error {
+	if err := args(c, 0, 0, "no argument"); err != nil {
+		return err
+	}
+	if c.Duration("interval") < 100*time.Millisecond {
+		return misusedAt(c, "--interval: %v is less than 100ms", c.Duration("interval"))
+	}
+	if !c.Bool("watch") {
+		return withNode(showCluster)(c)
+	}
+	tick := time.NewTicker(c.Duration("interval"))
+	defer tick.Stop()
+	for {
+		if !c.Bool("json") {
+			fmt.Fprint(c.App.Writer, clearScreen)
+		}
+		if err := withNode(showCluster)(c); err != nil { // the node asked may be gone, and come back
+			line(c, "%v", err)
+		}
+		select {
+		case <-c.Context.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, defaultWait)
+	defer cancel()
+	st, err := node.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	leader := st.Leader()
+	switch {
+	case c.Bool("leader") && leader == "":
+		return errors.New("no node knows a leader")
+	case c.Bool("leader"):
+		line(c, "%s", leader)
+		return nil
+	case c.Bool("json"):
+		return writeJSON(c, st)
+	}
+	if leader == "" {
+		line(c, "no leader: answers go on, changes are refused (asked node %s)", st.Asked)
+	} else {
+		line(c, "leader %s (asked node %s)", leader, st.Asked)
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tROLE\tTERM\tAPPLIED\tCHECKPOINT\tLAG\tSTALE\tQPS\tZONES\tQUERY\tVERSION")
+	for _, n := range st.Nodes {
+		if n.Role == admin.RoleUnreachable {
+			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", n.ID, n.Role, strings.Join(n.QueryAddrs, ","), n.Error)
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, n.Term, n.Applied, n.Checkpointed,
+			n.Lag, staleness(n.Staleness), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
+	}
+	return w.Flush()
+}
+
+func staleness(seconds float64) string {
+	if seconds < 0 {
+		return "never"
+	}
+	return time.Duration(seconds * float64(time.Second)).Round(10 * time.Millisecond).String()
+}

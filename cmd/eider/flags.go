@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/urfave/cli/v2"
+)
+
+// defaultConfig is the file that is read, if it is there, when no other is named.
+const defaultConfig = "cluster-config.json"
+
+// Names of the flags of `eider node`.
+const (
+	flagNode      = "node"
+	flagConfig    = "config"
+	flagDataDir   = "data-dir"
+	flagZone      = "zone"
+	flagSilent    = "silent"
+	flagStrict    = "strict"
+	flagLenient   = "lenient"
+	flagLogLevel  = "log-level"
+	flagLogFormat = "log-format"
+)
+
+// nodeFlags are those of `eider node`.
+func nodeFlags() []cli.Flag {
+	return []cli.Flag{nodeFlag(), configFlag(), zoneFileFlag(), dataDirFlag(), silentFlag(),
+		strictFlag("a bad zone file ends the node instead of being left out"), lenientFlag(), logLevelFlag(), logFormatFlag()}
+}
+
+// Flags several commands share. A flag is a value of its own for each command
+// that has it, since cli keeps state in it.
+
+func nodeFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagNode, Aliases: []string{"n"}, Usage: "`ID` of the node, a key under \"nodes\" in the config"}
+}
+
+func configFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagConfig, Aliases: []string{"c"}, Usage: "the cluster's config `FILE`"}
+}
+
+func dataDirFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagDataDir, Aliases: []string{"d"}, Usage: "the node's data `FOLDER`, instead of the config's"}
+}
+
+func zoneFileFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: flagZone, Aliases: []string{"z"}, Usage: "zone file to import if its zone does not exist yet: `FILE`, ZONE=FILE, or a folder of *.zone files; repeatable"}
+}
+
+func silentFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagSilent, Aliases: []string{"s"}, Usage: "say nothing but what went wrong"}
+}
+
+func strictFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagStrict, Usage: usage} }
+
+func lenientFlag() cli.Flag {
+	return &cli.BoolFlag{Name: flagLenient, Usage: "keep what an old zone file holds against the rules (a CNAME beside other data), and warn"}
+}
+
+func logLevelFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagLogLevel, Value: "info", Usage: "`LEVEL`: debug, info, warn or error"}
+}
+
+func logFormatFlag() cli.Flag {
+	return &cli.StringFlag{Name: flagLogFormat, Value: "text", Usage: "`FORMAT`: text or json"}
+}
+
+func socketFlag() cli.Flag {
+	return &cli.StringFlag{Name: "socket", EnvVars: []string{"EIDER_SOCKET"}, Usage: "admin socket of the node to ask, a `PATH` or host:port"}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "write JSON, for programs"}
+}
+
+// defaultWait is how long a command waits for the cluster.
+const defaultWait = 5 * time.Second
+
+func timeoutFlag(value time.Duration) cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Value: value, Usage: "give up after `DURATION`"}
+}
+
+func zoneNameFlag(usage string) cli.Flag { return &cli.StringFlag{Name: "zone", Usage: usage} }
+
+// reachFlags are the flags of every command that asks a running node.
+func reachFlags(more ...cli.Flag) []cli.Flag {
+	return append(more, socketFlag(), nodeFlag(), configFlag(), dataDirFlag())
+}
+
+// newLogger makes the logger --log-level, --log-format and --silent ask for.
+func newLogger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if text := c.String("log-level"); level.UnmarshalText([]byte(text)) != nil {
+		return nil, fmt.Errorf("--log-level: %q is none of debug, info, warn, error", text)
+	}
+	if c.Bool("silent") && level < slog.LevelError {
+		level = slog.LevelError
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch format := c.String("log-format"); format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	default:
+		return nil, fmt.Errorf("--log-format: %q is neither text nor json", format)
+	}
+}
+
+// args tells whether a command has at least low and at most high arguments
+// (high < 0: any number); what names them in the error.
+func args(c *cli.Context, low, high int, what string) error {
+	switch n := c.NArg(); {
+	case n < low:
+		return misusedAt(c, "%s is missing", what)
+	case high >= 0 && n > high:
+		return misusedAt(c, "%q is one argument too many; it takes %s", c.Args().Get(high), what)
+	}
+	return nil
+}
+
+// line writes one line of a result.
+func line(c *cli.Context, format string, a ...any) {
+	fmt.Fprintf(c.App.Writer, format+"\n", a...)
+}
