@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,8 +36,9 @@ func TestDifferential(t *testing.T) {
 			if !ok || name == "apex" {
 				continue
 			}
-			texts[name] = f.data
-			if err := zones.Add(name, f.data); err != nil {
+			text := forbidden.ReplaceAllString(f.data, "")
+			texts[name] = text
+			if err := zones.Add(name, text); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -85,8 +87,8 @@ func compare(t *testing.T, s *Server, addr, other string, zones map[string]strin
 			same++
 			continue
 		}
-		if known(other, m, &ours, theirs, kind) {
-			kind = "known: " + kind
+		if why := known(other, &ours, theirs, kind); why != "" {
+			kind = "known: " + why
 		}
 		if kinds[kind]++; kinds[kind] <= 3 && !strings.HasPrefix(kind, "known") {
 			t.Errorf("%s: %s\nours:\n%s\ntheirs:\n%s", kind, strings.TrimSpace(m.Question[0].String()), render(&ours), render(theirs))
@@ -100,7 +102,7 @@ func vocabulary(zones map[string]string) (names []string) {
 	for apex, text := range zones {
 		p := dns.NewZoneParser(strings.NewReader(text), dns.Fqdn(apex), "")
 		for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-			if rr.Header().Rrtype != dns.TypeNSEC3 {
+			if first, _, _ := strings.Cut(rr.Header().Name, "."); len(first) != 32 { // not those of NSEC3
 				names = append(names, rr.Header().Name)
 			}
 		}
@@ -159,7 +161,55 @@ func sorted(rrs []dns.RR) (out []string) {
 	return out
 }
 
-func known(string, *dns.Msg, *dns.Msg, *dns.Msg, string) bool { return false }
+// forbidden is what the others do not load: data below a DNAME.
+var forbidden = regexp.MustCompile(`(?m)^below\.old.*\n`)
+
+// known names the differences that are meant, "" for the others.
+func known(other string, ours, theirs *dns.Msg, kind string) string {
+	q := ours.Question[0]
+	under := func(name string) bool { return dns.IsSubDomain(name, strings.ToLower(q.Name)) }
+	switch {
+	case kind == "additional" && len(ours.Answer) > 0 && len(ours.Extra) <= 1 && len(theirs.Extra) > len(ours.Extra):
+		return "they add addresses to MX, NS and SRV"
+	case kind == "additional" && under("far.example."):
+		return "they take the parent's glue for a name in a zone of its own"
+	case other == "nsd" && under("occluded.child.example."):
+		return "nsd: what the parent holds below the cut exists for the child"
+	case other == "nsd" && kind == "authority" && ours.Rcode == dns.RcodeNameError && hasType(ours.Answer, dns.TypeDNAME) && len(theirs.Ns) < len(ours.Ns):
+		return "nsd: no proof for the name behind a DNAME"
+	case other == "nsd" && strings.HasPrefix(q.Name, "*.") && kind == "authority" && subset(ours.Ns, theirs.Ns):
+		return "nsd: the closest encloser too, when the wildcard itself is asked for"
+	case other == "knot" && strings.HasPrefix(q.Name, "*.") && kind == "authority" && subset(theirs.Ns, ours.Ns):
+		return "knot: no proof that a name starting with * is not there itself"
+	case other == "knot" && under("entwild.signed.test.") && kind == "authority" && subset(theirs.Ns, ours.Ns):
+		return "knot: no proof of the wildcard that is an empty non-terminal"
+	case other == "knot" && under("wd.example."):
+		return "knot: gives the DNAME of *.wd another owner"
+	case under("grow.example."):
+		return "a DNAME into itself is followed on"
+	case other == "nsd" && q.Name == "undelegated.example." || other == "knot" && strings.EqualFold(q.Name, "undelegated.example.") && q.Qtype == dns.TypeDS:
+		return "DS of a zone the parent does not delegate"
+	case other == "knot" && hasType(ours.Answer, dns.TypeCNAME) && len(theirs.Answer) <= len(ours.Answer) && len(ours.Answer) > 0:
+		if last, ok := ours.Answer[0].(*dns.CNAME); ok && crosses(last) {
+			return "knot: follows no CNAME into another zone"
+		}
+	}
+	return ""
+}
+
+func hasType(rrs []dns.RR, t uint16) bool {
+	return slices.ContainsFunc(rrs, func(rr dns.RR) bool { return rr.Header().Rrtype == t })
+}
+
+func subset(some, all []dns.RR) bool {
+	theirs := sorted(all)
+	return !slices.ContainsFunc(sorted(some), func(rr string) bool { return !slices.Contains(theirs, rr) })
+}
+
+// crosses tells whether an alias of the nested zones leaves its zone.
+func crosses(c *dns.CNAME) bool {
+	return slices.Contains([]string{"tochild.example.", "toother.example.", "tomissing.example.", "www.other.test.", "up.child.example."}, strings.ToLower(c.Hdr.Name))
+}
 
 func writeZones(t *testing.T, dir string, zones map[string]string) {
 	for name, text := range zones {

@@ -9,9 +9,9 @@ func (a *Answer) refer(r Reader, q *Question, ns record.Set, cut, hops int) {
 	a.Authoritative = hops > 0
 	a.Authority = append(a.Authority, a.entry(cut, record.TypeNS, ns, false))
 	if q.DNSSEC {
-		if ds := find(a.sets, record.TypeDS); ds != nil {
+		if ds := find(a.sets, record.TypeDS); ds != nil && ds.SigCount() > 0 { // unsigned it proves nothing
 			a.Authority = append(a.Authority, a.entry(cut, record.TypeDS, ds, true))
-		} else {
+		} else if ds == nil {
 			a.proveNoData(r, q, cut)
 		}
 	}

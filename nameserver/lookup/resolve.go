@@ -96,6 +96,13 @@ func (a *Answer) missing(r Reader, q *Question, encloser int) (target []byte) {
 		return a.match(r, q, encloser, true)
 	}
 	a.Outcome = NXDomain
+	if q.Type == record.TypeDS {
+		// A zone of ours that its parent, also here, does not delegate: it must not
+		// be said to be missing (RFC 8020).
+		if ref, ok := r.Zone(a.name.key); ok && ref.KeyLen == len(a.name.key) {
+			a.Outcome = NoData
+		}
+	}
 	a.soa(r, q)
 	a.proveNXDomain(r, q, encloser)
 	return nil
@@ -254,7 +261,20 @@ func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
 	if q.Type == record.TypeCNAME || q.Type == record.TypeANY {
 		return nil // the alias is what was asked for
 	}
+	if below(target, e.Owner[n.start(depth):]) {
+		a.Outcome = Chain // a DNAME into itself makes names longer without end
+		return nil
+	}
 	return target
+}
+
+// below tells whether a name is ancestor or below it, all in wire form.
+func below(wire, ancestor []byte) bool {
+	at := 0
+	for len(wire)-at > len(ancestor) {
+		at += int(wire[at]) + 1
+	}
+	return equalFold(wire[at:], ancestor)
 }
 
 // renamed tells whether a DNAME was passed before: it is answered once.
