@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+)
+
+// The commit hint says up to where this node applied its own log. It is written
+// after each batch and never synced: it survives a killed process, which is
+// enough for a node that comes back without a quorum to answer with all it
+// answered before. An old hint is as right as a new one, since what was committed
+// stays committed, and the id of the log in it keeps it from counting for another log.
+//
+//	magic[4] index[8] log id[16] crc-32c[4]
+const (
+	hintFile = "commit-hint"
+	hintSize = 4 + 8 + 16 + 4
+)
+
+var (
+	hintMagic  = [4]byte{'E', 'H', 'N', '1'}
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+type hint struct {
+	file *os.File
+	log  token
+}
+
+func openHint(dir string, log token) (*hint, error) {
+	f, err := os.OpenFile(filepath.Join(dir, hintFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the commit hint: %w", err)
+	}
+	return &hint{file: f, log: log}, nil
+}
+
+// read is the index of the hint, 0 if there is none for this log.
+func (h *hint) read() uint64 {
+	var b [hintSize]byte
+	if _, err := h.file.ReadAt(b[:], 0); err != nil {
+		return 0
+	}
+	if [4]byte(b[:4]) != hintMagic || token(b[12:28]) != h.log || crc32.Checksum(b[:28], castagnoli) != binary.BigEndian.Uint32(b[28:]) {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b[4:])
+}
+
+func (h *hint) write(index uint64) error {
+	var b [hintSize]byte
+	copy(b[:], hintMagic[:])
+	binary.BigEndian.PutUint64(b[4:], index)
+	copy(b[12:], h.log[:])
+	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
+	_, err := h.file.WriteAt(b[:], 0)
+	return err
+}
+
+func (h *hint) close() error { return h.file.Close() }

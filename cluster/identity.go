@@ -1,0 +1,213 @@
+package cluster
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/eider-dns/eider/cluster/config"
+)
+
+const (
+	identityFile    = "identity.json"
+	maxIdentityFile = 64 << 10
+)
+
+// token is 16 octets that name a cluster, the incarnation of a node, or a log.
+type token [16]byte
+
+func newToken() (t token) {
+	rand.Read(t[:]) // never fails
+	return t
+}
+
+func (t token) String() string { return hex.EncodeToString(t[:]) }
+
+// MarshalText and UnmarshalText are the form in identity.json.
+func (t token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+func (t *token) UnmarshalText(b []byte) error {
+	if hex.DecodedLen(len(b)) != len(t) {
+		return fmt.Errorf("%q is not 32 hexadecimal digits", b)
+	}
+	_, err := hex.Decode(t[:], b)
+	return err
+}
+
+// clusterToken is the cluster id of a first start: a hash over the name and the
+// nodes. Two lists that differ give two clusters, which never speak to each
+// other; with one id they would take each other's first entry for their own.
+func clusterToken(c *config.Config) (t token) {
+	h := sha256.New()
+	fmt.Fprintf(h, "eider cluster\x00%s\x00", c.Cluster)
+	for _, n := range c.Nodes { // sorted by id
+		fmt.Fprintf(h, "%s\x00%s\x00%t\x00", n.ID, n.RaftLoc, n.Voter)
+	}
+	copy(t[:], h.Sum(nil))
+	return t
+}
+
+// identity is who this node is. It is created with the data directory.
+type identity struct {
+	ID          string           `json:"id"`
+	Incarnation token            `json:"incarnation"` // of this data directory; a wiped one comes back as another
+	Name        string           `json:"name"`        // of the cluster
+	Cluster     token            `json:"cluster"`     // a proposal until Admitted, then fixed
+	Epoch       uint64           `json:"epoch"`       // goes up when a cluster is recovered by force
+	Admitted    bool             `json:"admitted"`    // this disk took part in the first start, or a leader let it in
+	Log         token            `json:"log"`         // written into the raft log too; another one there means the log was lost
+	Nodes       map[string]token `json:"nodes"`       // incarnations of the other nodes
+}
+
+// identityStore keeps the identity in its file. Safe for concurrent use.
+type identityStore struct {
+	path string
+	mu   sync.Mutex
+	id   identity
+}
+
+// openIdentity reads the identity of dir, or makes one for a directory that holds
+// no log yet.
+func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
+	s := &identityStore{path: filepath.Join(dir, identityFile)}
+	b, err := os.ReadFile(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(dir, logFile)); err == nil {
+			return nil, fmt.Errorf("%w: %s holds a log but no %s, so it cannot be told whose it is; move %s away to let this node join anew", ErrForeign, dir, identityFile, logFile)
+		}
+		s.id = identity{ID: id, Incarnation: newToken(), Name: c.Cluster, Cluster: clusterToken(c), Nodes: map[string]token{}}
+		return s, s.save()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the node's identity: %w", err)
+	}
+	if len(b) > maxIdentityFile {
+		return nil, fmt.Errorf("read the node's identity: %s is larger than %d octets", s.path, maxIdentityFile)
+	}
+	if err := json.Unmarshal(b, &s.id); err != nil {
+		return nil, fmt.Errorf("read the node's identity: %s: %w; if it cannot be restored, move the data directory away to let this node join anew", s.path, err)
+	}
+	if s.id.Nodes == nil {
+		s.id.Nodes = map[string]token{}
+	}
+	switch {
+	case s.id.ID != id:
+		return nil, fmt.Errorf("%w: %s belongs to node %q and this is node %q; give each node a directory of its own", ErrForeign, dir, s.id.ID, id)
+	case s.id.Name != c.Cluster:
+		return nil, fmt.Errorf("%w: %s belongs to cluster %q and the config says %q", ErrForeign, dir, s.id.Name, c.Cluster)
+	}
+	if want := clusterToken(c); !s.id.Admitted && s.id.Cluster != want {
+		s.id.Cluster = want // the list of nodes was changed before the first start
+		return s, s.save()
+	}
+	return s, nil
+}
+
+func (s *identityStore) get() identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.id
+	id.Nodes = maps.Clone(s.id.Nodes)
+	return id
+}
+
+// change applies f and writes the file. On an error nothing is changed.
+func (s *identityStore) change(f func(*identity)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.id
+	old.Nodes = maps.Clone(s.id.Nodes)
+	f(&s.id)
+	if err := s.saveLocked(); err != nil {
+		s.id = old
+		return err
+	}
+	return nil
+}
+
+// meet checks the incarnation of another node against the one known, and
+// remembers one never seen. A wiped disk that comes back under its old name is
+// not believed until a leader says so (identity.Nodes is set by admit and learn).
+func (s *identityStore) meet(id string, incarnation token) error {
+	s.mu.Lock()
+	known, ok := s.id.Nodes[id]
+	s.mu.Unlock()
+	if ok && known != incarnation {
+		return fmt.Errorf("node %q came back with another data directory (incarnation %.8s, known is %.8s); a leader must let it in first", id, incarnation, known)
+	}
+	if !ok {
+		return s.change(func(i *identity) { i.Nodes[id] = incarnation })
+	}
+	return nil
+}
+
+// learn takes over what a leader knows.
+func (s *identityStore) learn(nodes map[string]token) error {
+	s.mu.Lock()
+	news := false
+	for id, t := range nodes {
+		if id != s.id.ID && s.id.Nodes[id] != t {
+			news = true
+		}
+	}
+	s.mu.Unlock()
+	if !news || len(nodes) > config.MaxNodes {
+		return nil
+	}
+	return s.change(func(i *identity) {
+		for _, id := range slices.Sorted(maps.Keys(nodes)) {
+			if id != i.ID {
+				i.Nodes[id] = nodes[id]
+			}
+		}
+	})
+}
+
+func (s *identityStore) save() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saveLocked()
+}
+
+func (s *identityStore) saveLocked() error {
+	b, err := json.MarshalIndent(&s.id, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write the node's identity: %w", err)
+	}
+	if err := writeDurable(s.path, append(b, '\n')); err != nil {
+		return fmt.Errorf("write the node's identity: %w", err)
+	}
+	return nil
+}
+
+// writeDurable replaces a file wholly or not at all.
+func writeDurable(path string, data []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	logFile = "raft.db"
+	// logCache is how many entries are kept in memory for followers.
+	logCache = 512
+	// deleteSlice is how many entries one transaction deletes: 290,000 at once block
+	// appends for 1.2 s.
+	deleteSlice = 2000
+	// capEntries and capBytes bound what a node that is behind can hold back; past
+	// them it will be sent a snapshot.
+	capEntries = 200_000
+	capBytes   = 1 << 30
+	// retryPause is how long a failed write of a term or vote waits.
+	retryPause = 250 * time.Millisecond
+	// logMmap is mapped at once, so that a growing log never has to remap.
+	logMmap = 1 << 30
+	// lockTimeout is how long to wait for another process to leave the file.
+	lockTimeout = time.Second
+)
+
+var keyLogID = []byte("eider-log-id")
+
+// logStore is the raft.LogStore and raft.StableStore of this node: raft-boltdb with a
+// watch on the time writes take, deletes in slices, and a lower bound on what is
+// kept. Raft calls it from several goroutines.
+type logStore struct {
+	raft.LogStore // the cache over bolt
+	bolt          *raftboltdb.BoltStore
+	log           *slog.Logger
+	tuning        Tuning
+	ctx           context.Context // ends with the run: no more retries
+	safe          func() uint64   // entries up to here are in every live node's checkpoint
+	failed        chan error      // one write error; raft must be restarted from disk
+
+	writing  atomic.Int64 // when the write under way began, Unix nanoseconds; 0: none
+	broken   atomic.Bool
+	bytes    atomic.Int64 // appended since the last snapshot
+	size     atomic.Int64 // a guess at the octets in the log
+	appended atomic.Uint64
+	slowest  atomic.Int64 // longest StoreLogs, nanoseconds
+}
+
+func openLogs(ctx context.Context, dir string, t Tuning, log *slog.Logger, safe func() uint64) (*logStore, error) {
+	path := filepath.Join(dir, logFile)
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout:         lockTimeout,
+			NoFreelistSync:  true,                  // the array form is written whole with each append
+			FreelistType:    bbolt.FreelistMapType, // and searched: ten times slower after truncation
+			InitialMmapSize: logMmap,
+		},
+		MsgpackUseNewTimeFormat: true,
+	})
+	if errors.Is(err, bberrors.ErrTimeout) {
+		return nil, fmt.Errorf("open the log %s: another process holds it; is this node running already?", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the log %s: %w", path, err)
+	}
+	cache, err := raft.NewLogCache(logCache, bolt)
+	if err != nil {
+		bolt.Close()
+		return nil, err
+	}
+	return &logStore{LogStore: cache, bolt: bolt, log: log, tuning: t, ctx: ctx, safe: safe, failed: make(chan error, 1)}, nil
+}
+
+// logID is the token written into the log when it was made; a log without one is new.
+func (l *logStore) logID() (t token, ok bool, err error) {
+	b, err := l.bolt.Get(keyLogID)
+	if err != nil && err.Error() != raftboltdb.ErrKeyNotFound.Error() {
+		return t, false, fmt.Errorf("read the log's id: %w", err)
+	}
+	if len(b) != len(t) {
+		return t, false, nil
+	}
+	return token(b), true, nil
+}
+
+func (l *logStore) setLogID(t token) error { return l.bolt.Set(keyLogID, t[:]) }
+
+func (l *logStore) close() error { return l.bolt.Close() }
+
+// stalled says whether a write has been under way for too long.
+func (l *logStore) stalled() bool {
+	began := l.writing.Load()
+	return began != 0 && time.Since(time.Unix(0, began)) > l.tuning.StallAfter
+}
+
+// degraded says whether the last write failed, or hangs.
+func (l *logStore) degraded() bool { return l.broken.Load() || l.stalled() }
+
+// timed runs one write under the watch.
+func (l *logStore) timed(write func() error) error {
+	start := time.Now()
+	l.writing.Store(start.UnixNano())
+	err := write()
+	l.writing.Store(0)
+	l.broken.Store(err != nil)
+	if took := int64(time.Since(start)); took > l.slowest.Load() {
+		l.slowest.Store(took)
+	}
+	return err
+}
+
+func (l *logStore) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
+
+// StoreLogs appends durably. After an error raft's idea of its last entry may be
+// wrong, so that it has to be started again from disk.
+func (l *logStore) StoreLogs(entries []*raft.Log) error {
+	err := l.timed(func() error { return l.LogStore.StoreLogs(entries) })
+	if err != nil {
+		l.fail(fmt.Errorf("append to the log: %w", err))
+		return err
+	}
+	n := 0
+	for _, e := range entries {
+		n += len(e.Data)
+	}
+	l.bytes.Add(int64(n))
+	l.size.Add(int64(n))
+	l.appended.Add(uint64(len(entries)))
+	return nil
+}
+
+func (l *logStore) fail(err error) {
+	select {
+	case l.failed <- err:
+	default:
+	}
+}
+
+// DeleteRange deletes entries. A suffix (a conflict with the leader) goes in one
+// transaction, or a crash would leave a hole; a prefix (behind a snapshot) goes in slices from
+// the bottom, and only as far as the log may shrink.
+func (l *logStore) DeleteRange(low, high uint64) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	if high >= last {
+		err := l.timed(func() error { return l.LogStore.DeleteRange(low, high) })
+		if err != nil {
+			l.fail(fmt.Errorf("delete the end of the log: %w", err))
+		}
+		return err
+	}
+	entries := max(last-first+1, 1)
+	high = min(high, l.limit(first, last))
+	low = max(low, first)
+	for low <= high {
+		to := min(low+deleteSlice-1, high)
+		if err := l.LogStore.DeleteRange(low, to); err != nil {
+			return fmt.Errorf("delete the beginning of the log: %w", err)
+		}
+		size := l.size.Load()
+		l.size.Add(-size * int64(to-low+1) / int64(entries))
+		low = to + 1
+		if l.ctx.Err() != nil {
+			return nil // what is left goes with the next snapshot
+		}
+	}
+	return nil
+}
+
+// limit is the last index a prefix delete may reach.
+func (l *logStore) limit(first, last uint64) uint64 {
+	if last < l.tuning.KeepEntries {
+		return 0
+	}
+	limit := last - l.tuning.KeepEntries
+	if last-first < capEntries && l.size.Load() < capBytes {
+		limit = min(limit, l.safe())
+	}
+	return limit
+}
+
+// Get and GetUint64 read what Raft keeps beside the log.
+func (l *logStore) Get(key []byte) ([]byte, error)       { return l.bolt.Get(key) }
+func (l *logStore) GetUint64(key []byte) (uint64, error) { return l.bolt.GetUint64(key) }
+func (l *logStore) Set(key, val []byte) error {
+	return l.retry(key, func() error { return l.bolt.Set(key, val) })
+}
+func (l *logStore) SetUint64(key []byte, val uint64) error {
+	return l.retry(key, func() error { return l.bolt.SetUint64(key, val) })
+}
+
+// keyCurrentTerm is the one key whose failed write makes Raft panic.
+const keyCurrentTerm = "CurrentTerm"
+
+// retry writes a term or a vote until the disk takes it: Raft answers an error with a
+// panic, and that would end the answering of queries. When the run ends first,
+// the term is given up in silence and the vote is not, so that no vote is
+// given that is not on disk.
+func (l *logStore) retry(key []byte, write func() error) error {
+	for {
+		err := l.timed(write)
+		if err == nil {
+			return nil
+		}
+		l.log.Error("term or vote not written, trying again", slog.String("key", string(key)), slog.Any("err", err))
+		pause := time.NewTimer(retryPause)
+		select {
+		case <-pause.C:
+		case <-l.ctx.Done():
+			pause.Stop()
+			if string(key) == keyCurrentTerm {
+				return nil
+			}
+			return err
+		}
+	}
+}

@@ -1,0 +1,337 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/cluster/config"
+)
+
+// Node is this node's part of the cluster. All methods are safe for concurrent use.
+type Node struct {
+	id       string
+	self     config.Node
+	config   *config.Config
+	dir      string
+	tuning   Tuning
+	log      *slog.Logger
+	report   func() []byte
+	snaps    raft.SnapshotStore
+	machine  *machine
+	identity *identityStore
+	port     *port
+	calls    *callers
+	members  *members
+
+	running atomic.Pointer[run] // nil while Raft does not run
+	safe    atomic.Uint64       // entries up to here are in every live node's checkpoint
+	heard   atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
+
+	mu       sync.Mutex
+	state    string // why Raft does not run: stateJoining, stateFailed ...
+	reason   string
+	lead1    leader
+	leaderCh chan struct{} // closed when lead1 changes
+
+	ctx      context.Context // ends when shutdown begins
+	cancel   context.CancelFunc
+	stopped  chan struct{} // closed when shutdown begins; waiters go home
+	done     chan struct{} // closed when the supervisor is gone
+	stopOnce sync.Once
+	abrupt   atomic.Bool
+}
+
+// leader is who leads as far as this node knows.
+type leader struct{ id, address string }
+
+// States of a node while Raft does not run.
+const (
+	stateStarting = "starting"
+	stateJoining  = "joining" // looks for the others, or waits to be let in
+	stateFailed   = "failed"  // see the reason; answering goes on
+	stateStopped  = "stopped"
+)
+
+// Open starts this node's part of the cluster and returns as soon as what it had
+// applied before is applied again; it waits for no other node. An error means
+// that something must be set right first: a foreign or locked data directory, an address in
+// use. What goes wrong later shows in Status, and the process lives on.
+func Open(ctx context.Context, o Options) (*Node, error) {
+	if o.Config == nil || o.StateMachine == nil || o.Snapshots == nil {
+		return nil, errors.New("cluster: Config, StateMachine and Snapshots are needed")
+	}
+	self, err := o.Config.Node(o.ID)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(), log: o.Log, report: o.Report, snaps: o.Snapshots,
+		state: stateStarting, leaderCh: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	if n.dir == "" {
+		n.dir = self.DataDir
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	n.log = n.log.With(slog.String("node", n.id))
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	if n.identity, err = openIdentity(n.dir, n.id, n.config); err != nil {
+		return nil, err
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	r, err := n.prepare(o.StateMachine)
+	if err != nil {
+		n.cancel()
+		return nil, err
+	}
+	listener, err := listen(self.RaftLoc, n.config.Plaintext)
+	if err != nil {
+		n.cancel()
+		return nil, errors.Join(err, r.close(), n.machine.hint.close())
+	}
+	dial := o.Dial
+	if dial == nil {
+		dial = func(network, address string, timeout time.Duration) (net.Conn, error) {
+			return net.DialTimeout(network, address, timeout)
+		}
+	}
+	n.port = &port{
+		listener: listener, advertise: self.RaftLoc, plaintext: n.config.Plaintext, identity: n.identity, log: n.log,
+		dialer: dial, serve: n.serve, conns: map[net.Conn]struct{}{}, greeting: map[string]int{},
+	}
+	n.calls = &callers{port: n.port, to: map[string]*slot{}}
+	n.members = newMembers(n)
+	n.port.wg.Add(1)
+	go n.port.run()
+	go n.supervise(r)
+	return n, nil
+}
+
+// prepare opens the log, finds out whose it is, and applies what this node had
+// applied before.
+func (n *Node) prepare(sm StateMachine) (*run, error) {
+	r, err := n.newRun()
+	if err != nil {
+		return nil, err
+	}
+	logID, err := n.claimLog(r.logs, sm)
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	h, err := openHint(n.dir, logID)
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	n.machine = &machine{sm: sm, hint: h, snaps: n.snaps, log: n.log, halted: n.halt}
+	n.machine.noteSnapshot()
+	if err := n.preflight(r.logs); err != nil {
+		n.setState(stateFailed, err.Error())
+		n.machine.waiters.publish(sm.Applied())
+		return r, nil
+	}
+	start := time.Now()
+	entries, err := n.machine.replay(r.logs, raftMaxAppend)
+	if err != nil {
+		return nil, errors.Join(err, r.close(), h.close())
+	}
+	n.machine.waiters.publish(sm.Applied())
+	n.log.Info("state restored", slog.Uint64("index", sm.Applied()), slog.Int("replayed", entries), slog.Duration("took", time.Since(start)))
+	return r, nil
+}
+
+// claimLog ties the log to the identity. A log other than the one known means
+// that terms and votes were lost with it: this node has to be let in again, as if its disk were new.
+func (n *Node) claimLog(logs *logStore, sm StateMachine) (token, error) {
+	id := n.identity.get()
+	logID, there, err := logs.logID()
+	if err != nil {
+		return logID, err
+	}
+	if there && logID == id.Log {
+		last, err := logs.LastIndex()
+		if err == nil && last == bootstrapIndex && !id.Admitted {
+			err = n.identity.change(func(i *identity) { i.Admitted = true }) // stopped in the middle of a first start
+		}
+		return logID, err
+	}
+	if there && id.Log != (token{}) {
+		return logID, fmt.Errorf("%w: the log in %s is not that of this node's %s; move it away to let this node join anew", ErrForeign, n.dir, identityFile)
+	}
+	if !there {
+		if last, err := logs.LastIndex(); err != nil || last > 0 {
+			return logID, fmt.Errorf("%w: the log in %s bears no id (%v)", ErrForeign, n.dir, err)
+		}
+		logID = newToken()
+		if err := logs.setLogID(logID); err != nil {
+			return logID, fmt.Errorf("mark the log: %w", err)
+		}
+	}
+	lost := id.Log != (token{})
+	if lost {
+		n.log.Warn("log was lost, joining anew", slog.Uint64("index", sm.Applied()))
+	}
+	return logID, n.identity.change(func(i *identity) {
+		i.Log = logID
+		if lost {
+			i.Admitted, i.Incarnation = false, newToken()
+		}
+	})
+}
+
+// preflight finds a hole between what is applied and what the log holds: Raft
+// would panic on it, or pass over it in silence.
+func (n *Node) preflight(logs *logStore) error {
+	first, err := logs.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read the log: %w", err)
+	}
+	applied := n.machine.sm.Applied()
+	durable := n.durable()
+	if durable > applied {
+		return fmt.Errorf("the newest snapshot is at index %d and only %d is applied; the state machine was not loaded from it", durable, applied)
+	}
+	if first > durable+1 {
+		return fmt.Errorf("the checkpoint ends at index %d and the log begins at %d: the entries between are lost here (an old checkpoint restored?); move %s away to let this node join anew, answers go on from the checkpoint",
+			durable, first, n.dir)
+	}
+	return nil
+}
+
+// durable is the index of the newest snapshot, 0 if there is none.
+func (n *Node) durable() uint64 {
+	list, err := n.snaps.List()
+	if err != nil || len(list) == 0 {
+		return 0
+	}
+	return list[0].Index
+}
+
+// halt is called when the state machine applies no more.
+func (n *Node) halt(why error) {
+	n.mu.Lock()
+	first := n.reason == ""
+	n.reason = why.Error()
+	n.mu.Unlock()
+	if first {
+		n.log.Error("state machine stopped, answers go on from before", slog.Any("err", why))
+	}
+}
+
+func (n *Node) setState(state, reason string) {
+	n.mu.Lock()
+	changed := n.state != state || n.reason != reason
+	n.state, n.reason = state, reason
+	n.mu.Unlock()
+	if !changed {
+		return
+	}
+	switch state {
+	case stateFailed:
+		n.log.Error("raft does not run, answers go on", slog.String("err", reason))
+	case stateJoining:
+		n.log.Info("looking for the cluster", slog.String("reason", reason))
+	}
+}
+
+func (n *Node) whyNotRunning() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ctx.Err() != nil {
+		return ErrStopped
+	}
+	if n.reason != "" {
+		return fmt.Errorf("node %s is %s: %s", n.id, n.state, n.reason)
+	}
+	return fmt.Errorf("node %s is %s", n.id, n.state)
+}
+
+// leaderNow is the leader known and a channel that is closed at the next change.
+func (n *Node) leaderNow() (leader, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lead1, n.leaderCh
+}
+
+func (n *Node) setLeader(l leader) {
+	n.mu.Lock()
+	if n.lead1 == l {
+		n.mu.Unlock()
+		return
+	}
+	n.lead1 = l
+	close(n.leaderCh)
+	n.leaderCh = make(chan struct{})
+	n.mu.Unlock()
+	if l.id != "" {
+		n.log.Info("leader known", slog.String("leader", l.id), slog.String("address", l.address))
+	} else {
+		n.log.Warn("leader lost")
+	}
+}
+
+// WaitLeader returns the id of the leader once one is known.
+func (n *Node) WaitLeader(ctx context.Context) (string, error) {
+	for {
+		l, changed := n.leaderNow()
+		if l.id != "" {
+			return l.id, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for a leader: %w", ctx.Err())
+		case <-n.stopped:
+			return "", ErrStopped
+		}
+	}
+}
+
+// WaitApplied returns nil once this node has applied index.
+func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
+	if err := n.machine.waiters.wait(ctx, index, n.stopped); err != nil {
+		return fmt.Errorf("wait for index %d, applied is %d: %w", index, n.machine.waiters.applied.Load(), err)
+	}
+	return nil
+}
+
+// Applied is the index this node has applied.
+func (n *Node) Applied() uint64 { return n.machine.waiters.applied.Load() }
+
+// IsLeader says whether this node leads, as far as it knows.
+func (n *Node) IsLeader() bool {
+	r := n.running.Load()
+	return r != nil && r.raft.State() == raft.Leader
+}
+
+// Bounds of Shutdown's steps; their sum is under 5 s.
+const (
+	transferTimeout = 1500 * time.Millisecond
+	snapshotTimeout = 2 * time.Second
+)
+
+// Shutdown hands leadership on, takes a last snapshot and closes everything but the
+// state machine. It returns when all is closed; ctx bounds the first two steps alone, and
+// with a ctx that is over already they are left out, which is as a crash leaves things.
+func (n *Node) Shutdown(ctx context.Context) error {
+	n.stopOnce.Do(func() {
+		if r := n.running.Load(); r != nil && ctx.Err() == nil {
+			r.retire(ctx)
+		}
+		close(n.stopped)
+		n.cancel()
+	})
+	<-n.done
+	return nil
+}

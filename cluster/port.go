@@ -1,0 +1,355 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// Bounds of the cluster port, all before anything is known of who is calling.
+const (
+	handshakeTimeout = 5 * time.Second
+	maxHandshakes    = 128  // connections still in their handshake
+	maxHandshakesOne = 32   // of those, from one address
+	maxConns         = 1024 // connections in all: a dozen nodes have about ten each
+	acceptPause      = 50 * time.Millisecond
+)
+
+// port is the one TCP port between nodes. It greets, checks and hands each
+// connection to Raft or to our own calls.
+type port struct {
+	listener  net.Listener
+	advertise string // raft_loc, which the others know this node by
+	plaintext bool   // may leave loopback
+	identity  *identityStore
+	log       *slog.Logger
+	dialer    func(network, address string, timeout time.Duration) (net.Conn, error)
+	serve     func(net.Conn, hello) // of serviceCall and serviceJoin; returns when the connection is done
+	stream    atomic.Pointer[stream]
+
+	mu       sync.Mutex
+	conns    map[net.Conn]struct{}
+	greeting map[string]int // address: connections in their handshake
+	greetAll int
+	closed   bool
+	wg       sync.WaitGroup
+}
+
+// listen opens the port; run accepts.
+func listen(address string, plaintext bool) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the cluster port %s: %w", address, err)
+	}
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !plaintext && !a.IP.IsLoopback() {
+		l.Close()
+		return nil, fmt.Errorf("the cluster port %s is not on loopback and its connections are in plain text; set \"plaintext\": true if the network between the nodes is private, or use a loopback address", address)
+	}
+	return l, nil
+}
+
+func (p *port) run() {
+	defer p.wg.Done()
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			p.log.Warn("connection not accepted", slog.Any("err", err))
+			pause := time.NewTimer(acceptPause) // out of file descriptors, mostly
+			<-pause.C
+			continue
+		}
+		host := hostOf(conn.RemoteAddr())
+		if !p.enter(conn, host) {
+			conn.Close()
+			continue
+		}
+		go p.greet(conn, host)
+	}
+}
+
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
+}
+
+// enter takes a place among the handshakes.
+func (p *port) enter(conn net.Conn, host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.conns) >= maxConns || p.greetAll >= maxHandshakes || p.greeting[host] >= maxHandshakesOne {
+		return false
+	}
+	p.greeting[host]++
+	p.greetAll++
+	p.conns[conn] = struct{}{}
+	p.wg.Add(1)
+	return true
+}
+
+func (p *port) greeted(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.greetAll--
+	if p.greeting[host]--; p.greeting[host] == 0 {
+		delete(p.greeting, host)
+	}
+}
+
+// drop closes a connection and forgets it.
+func (p *port) drop(conn net.Conn) {
+	conn.Close()
+	p.mu.Lock()
+	delete(p.conns, conn)
+	p.mu.Unlock()
+}
+
+func (p *port) greet(conn net.Conn, host string) {
+	defer p.wg.Done()
+	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	h, err := readHello(conn, false)
+	if err != nil { // no word to a stranger
+		p.greeted(host)
+		p.drop(conn)
+		p.log.Debug("stranger on the cluster port", slog.String("from", conn.RemoteAddr().String()), slog.Any("err", err))
+		return
+	}
+	refusal := p.refuse(&h)
+	_, err = conn.Write(p.hello(h.Service, refusal).append(nil, true))
+	p.greeted(host)
+	if refusal != nil || err != nil {
+		p.drop(conn)
+		p.log.Debug("connection of a node refused", slog.String("node", h.ID), slog.Any("err", refusal))
+		return
+	}
+	conn.SetDeadline(time.Time{})
+	if h.Service != serviceRaft {
+		p.serve(conn, h)
+		p.drop(conn)
+		return
+	}
+	if s := p.stream.Load(); s == nil || !s.deliver(&trackedConn{Conn: conn, drop: p.drop}) {
+		p.drop(conn)
+	}
+}
+
+func (p *port) hello(s service, refusal error) *hello {
+	id := p.identity.get()
+	h := &hello{Service: s, Cluster: id.Cluster, Epoch: id.Epoch, Incarnation: id.Incarnation, ID: id.ID}
+	if refusal != nil {
+		h.Status, h.Reason = statusRefused, refusal.Error()
+	}
+	return h
+}
+
+// refuse says why a node may not have what it asks for.
+func (p *port) refuse(h *hello) error {
+	id := p.identity.get()
+	if h.ID == id.ID {
+		return fmt.Errorf("this is node %q itself; two nodes must not share an id", id.ID)
+	}
+	if h.Service == serviceJoin {
+		return nil
+	}
+	if h.Service == serviceRaft && p.stream.Load() == nil {
+		return errors.New("raft does not run here (yet)")
+	}
+	return p.admitted(&id, h)
+}
+
+// admitted checks that both sides belong to one cluster and know each other.
+func (p *port) admitted(id *identity, h *hello) error {
+	switch {
+	case !id.Admitted:
+		return fmt.Errorf("node %q is not admitted to a cluster yet", id.ID)
+	case h.Cluster != id.Cluster:
+		return fmt.Errorf("another cluster: this one is %.8s, yours is %.8s", id.Cluster, h.Cluster)
+	case h.Epoch != id.Epoch:
+		return fmt.Errorf("epoch %d, yours is %d: one side was left behind by a recovery", id.Epoch, h.Epoch)
+	}
+	return p.identity.meet(h.ID, h.Incarnation)
+}
+
+// dial opens a connection for a service; the answer to the handshake is returned too.
+func (p *port) dial(address string, s service, timeout time.Duration) (net.Conn, hello, error) {
+	if timeout <= 0 || timeout > handshakeTimeout {
+		timeout = handshakeTimeout
+	}
+	deadline := time.Now().Add(timeout)
+	conn, err := p.dialer("tcp", address, timeout)
+	if err != nil {
+		return nil, hello{}, err
+	}
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !p.plaintext && !a.IP.IsLoopback() {
+		conn.Close()
+		return nil, hello{}, fmt.Errorf("%s is not on loopback and \"plaintext\" is not set", address)
+	}
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		conn.Close()
+		return nil, hello{}, ErrStopped
+	}
+	p.conns[conn] = struct{}{}
+	p.mu.Unlock()
+	conn.SetDeadline(deadline)
+	h, err := p.introduce(conn, s)
+	if err != nil {
+		p.drop(conn)
+		return nil, h, fmt.Errorf("connect to node at %s: %w", address, err)
+	}
+	conn.SetDeadline(time.Time{})
+	return conn, h, nil
+}
+
+func (p *port) introduce(conn net.Conn, s service) (hello, error) {
+	if _, err := conn.Write(p.hello(s, nil).append(nil, false)); err != nil {
+		return hello{}, err
+	}
+	h, err := readHello(conn, true)
+	if err != nil {
+		return h, err
+	}
+	if h.Status != statusWelcome {
+		return h, fmt.Errorf("%w: %s", errRefused, h.Reason)
+	}
+	if s != serviceJoin {
+		id := p.identity.get()
+		if err := p.admitted(&id, &h); err != nil {
+			return h, err
+		}
+	}
+	return h, nil
+}
+
+// close ends every connection and waits for what served them.
+func (p *port) close() {
+	p.mu.Lock()
+	p.closed = true
+	for c := range p.conns {
+		c.Close()
+	}
+	p.mu.Unlock()
+	p.listener.Close()
+	p.wg.Wait()
+}
+
+// trackedConn tells the port when Raft is done with a connection.
+type trackedConn struct {
+	net.Conn
+	drop func(net.Conn)
+	once sync.Once
+}
+
+func (c *trackedConn) Close() error {
+	c.once.Do(func() { c.drop(c.Conn) })
+	return nil
+}
+
+// stream is the raft.StreamLayer of one run of Raft. Closing it ends all its
+// connections; the port goes on. Mutual TLS will go behind it, in port.dial and
+// port.greet.
+type stream struct {
+	port   *port
+	accept chan net.Conn
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	conns map[*trackedConn]struct{}
+}
+
+// acceptBacklog is how many greeted connections may wait for Raft.
+const acceptBacklog = 16
+
+func newStream(p *port) *stream {
+	s := &stream{port: p, accept: make(chan net.Conn, acceptBacklog), conns: map[*trackedConn]struct{}{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// track takes a connection in, unless the stream is closed.
+func (s *stream) track(c *trackedConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	drop := c.drop
+	c.drop = func(conn net.Conn) {
+		drop(conn)
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}
+	s.conns[c] = struct{}{}
+	return true
+}
+
+func (s *stream) deliver(c *trackedConn) bool {
+	if !s.track(c) {
+		return false
+	}
+	select {
+	case s.accept <- c:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+func (s *stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.accept:
+		return c, nil
+	case <-s.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+func (s *stream) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	conn, _, err := s.port.dial(string(address), serviceRaft, timeout)
+	if err != nil {
+		return nil, err
+	}
+	c := &trackedConn{Conn: conn, drop: s.port.drop}
+	if !s.track(c) {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (s *stream) Close() error {
+	s.mu.Lock()
+	s.cancel()
+	conns := make([]*trackedConn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+	return nil
+}
+
+// Addr is the address the other nodes know, not the one bound.
+func (s *stream) Addr() net.Addr { return address(s.port.advertise) }
+
+type address string
+
+func (address) Network() string  { return "tcp" }
+func (a address) String() string { return string(a) }

@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const (
+	// transportTimeout is the deadline of one Raft message (a snapshot has its own).
+	transportTimeout = 5 * time.Second
+	// transportPool is how many idle connections to one node are kept.
+	transportPool = 4
+)
+
+var (
+	errStalled  = errors.New("the log of this node does not take writes, so it must not lead")
+	errDegraded = errors.New("the log of this node failed, so it must not stand for election")
+)
+
+// transport is Raft's transport with three changes: heartbeats have no fast
+// path, a leader whose disk hangs falls silent, and a node whose log failed does
+// not stand for election. It keeps every optional interface by embedding.
+type transport struct {
+	*raft.NetworkTransport
+	logs *logStore
+
+	mu      sync.Mutex
+	contact map[raft.ServerID]contact
+}
+
+// contact is the last exchange of a leader with a follower.
+type contact struct {
+	at time.Time
+	ok bool
+}
+
+// newTransport makes a transport over s. One message in flight: pipelining can
+// wedge a follower until its leader restarts.
+func newTransport(s *stream, logs *logStore, c *raft.NetworkTransportConfig) *transport {
+	c.Stream, c.MaxPool, c.MaxRPCsInFlight, c.Timeout = s, transportPool, 1, transportTimeout
+	return &transport{NetworkTransport: raft.NewNetworkTransportWithConfig(c), logs: logs, contact: map[raft.ServerID]contact{}}
+}
+
+// SetHeartbeatHandler does nothing, and that is the point: with the handler set,
+// heartbeats change term and state on the goroutine of a connection, beside the
+// main loop, and an old leader can stamp its clients' entries with the term of
+// the new one. Logs then diverge in silence (hashicorp/raft 695).
+func (t *transport) SetHeartbeatHandler(func(rpc raft.RPC)) {}
+
+// AppendEntries fails while the log of this node hangs: the messages sent by the
+// commit timeout would keep followers loyal to a leader that can commit nothing.
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	err := errStalled
+	if !t.logs.stalled() {
+		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
+	}
+	t.mu.Lock()
+	t.contact[id] = contact{time.Now(), err == nil}
+	t.mu.Unlock()
+	return err
+}
+
+// RequestVote fails while the log of this node is known to be broken.
+func (t *transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.logs.degraded() {
+		return errDegraded
+	}
+	return t.NetworkTransport.RequestVote(id, target, args, resp)
+}
+
+// RequestPreVote fails as RequestVote does, before the term goes up.
+func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.logs.degraded() {
+		return errDegraded
+	}
+	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
+}
+
+// quorum says whether a majority of the voters, self counted, answered the last
+// message to them, and did so within the last max. An idle leader writes to each follower
+// every few milliseconds, so that a dead one is noticed at once.
+func (t *transport) quorum(c raft.Configuration, self raft.ServerID, most time.Duration) bool {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	voters, reached := 0, 0
+	for _, s := range c.Servers {
+		if s.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if k := t.contact[s.ID]; s.ID == self || k.ok && now.Sub(k.at) < most {
+			reached++
+		}
+	}
+	return reached > voters/2
+}
+
+// lastContact is when a follower answered last; the zero time if it never did
+// or its last message failed.
+func (t *transport) lastContact(id raft.ServerID) time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := t.contact[id]; k.ok {
+		return k.at
+	}
+	return time.Time{}
+}
