@@ -84,6 +84,9 @@ type Limits struct {
 	TCPConnections int // DNS over TCP, all clients
 	TCPPerClient   int // DNS over TCP, one address
 	Workers        int // threads that answer UDP; 0: one for each CPU
+
+	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
+	SnapshotEntries int // log entries after which the log is cut, at the latest
 }
 
 func defaultTimeouts() Timeouts {
@@ -97,7 +100,7 @@ func defaultTimeouts() Timeouts {
 }
 
 func defaultLimits() Limits {
-	return Limits{UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64}
+	return Limits{UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, TrailingEntries: 20_480, SnapshotEntries: 8192}
 }
 
 // Default is the cluster that needs no file: one node, on loopback.

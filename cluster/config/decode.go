@@ -87,6 +87,8 @@ func (d *decoder) config(root *object) *Config {
 				{"tcp_connections", d.int(&c.Limits.TCPConnections, 1, 1<<20, "1024")},
 				{"tcp_per_client", d.int(&c.Limits.TCPPerClient, 1, 1<<20, "64")},
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
+				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
+				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},
 			})
 		}},
 	})

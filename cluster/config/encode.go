@@ -52,6 +52,9 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		TCPConnections int `json:"tcp_connections"`
 		TCPPerClient   int `json:"tcp_per_client"`
 		Workers        int `json:"workers"`
+
+		TrailingEntries int `json:"trailing_entries"`
+		SnapshotEntries int `json:"snapshot_entries"`
 	}
 	t := c.Timeouts
 	return json.Marshal(struct {
