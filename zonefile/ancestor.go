@@ -204,7 +204,7 @@ func (r *ancestorReader) note(rr *RR) (skip bool, bad *Error) {
 			i.other = rr.Line
 		}
 	}
-	if i.cname == 0 || i.other == 0 || i.warned {
+	if i.cname == 0 || i.other == 0 || i.warned || r.o.keepCNAME {
 		return false, nil
 	}
 	what := fmt.Sprintf("expected a CNAME to be the only record of its name, but %s has a CNAME in line %d and other data in line %d", rr.Owner, i.cname, i.other)

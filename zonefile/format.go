@@ -154,7 +154,8 @@ func appendStrings(dst, data []byte) ([]byte, bool) {
 			dst = append(dst, ' ')
 		}
 		dst = append(dst, '"')
-		for _, c := range data[1 : 1+data[0]] {
+		n := 1 + int(data[0])
+		for _, c := range data[1:n] {
 			switch {
 			case c == '"' || c == '\\':
 				dst = append(dst, '\\', c)
@@ -165,7 +166,7 @@ func appendStrings(dst, data []byte) ([]byte, bool) {
 			}
 		}
 		dst = append(dst, '"')
-		data = data[1+data[0]:]
+		data = data[n:]
 	}
 	return dst, true
 }

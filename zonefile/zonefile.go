@@ -84,7 +84,8 @@ type Options struct {
 	Dir        string        // $INCLUDE may read below this folder and nowhere else; empty: not at all (ReadFile: the file's own folder)
 	Warn       func(Warning) // may be nil; called from within Read
 
-	broken func(*Error) bool // if set, told of each error within a record; true: go on with the next record
+	keepCNAME bool              // CNAME beside other data is somebody else's to judge
+	broken    func(*Error) bool // if set, told of each error within a record; true: go on with the next record
 }
 
 // Summary is what Read found.
