@@ -3,21 +3,24 @@ package admin
 import (
 	"context"
 	"errors"
+
+	"github.com/eider-dns/eider/cluster"
 )
 
-// The two ways a change can end without an answer. Proposers wrap them.
+// The two ways a change can end without a result; they are those of the
+// cluster, so that a Client's errors branch as a Node's do.
 var (
 	// ErrNoLeader: surely not done; the change may be proposed again.
-	ErrNoLeader = errors.New("no leader")
+	ErrNoLeader = cluster.ErrNoLeader
 	// ErrUnknown: the change may or may not have been done.
-	ErrUnknown = errors.New("outcome unknown")
+	ErrUnknown = cluster.ErrUnknown
 )
 
 // outcome is what an error of a Proposer says about the change.
 type outcome uint8
 
 const (
-	failed  outcome = iota // refused before it was proposed, e.g. too large: not done
+	failed  outcome = iota // not proposed, e.g. too large: not done, and repeating it is no use
 	notDone                // not done, may be repeated
 	unknown                // may have been done
 )
@@ -26,10 +29,11 @@ const (
 // after a deadline may have come after the append, so it is unknown.
 func outcomeOf(err error) outcome {
 	switch {
-	case errors.Is(err, ErrNoLeader):
+	case errors.Is(err, ErrUnknown):
+		return unknown
+	case errors.Is(err, ErrNoLeader), errors.Is(err, cluster.ErrStopped), errors.Is(err, cluster.ErrBusy):
 		return notDone
-	case errors.Is(err, ErrUnknown),
-		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unknown
 	}
 	return failed

@@ -3,11 +3,17 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/zonefile"
 )
+
+// maxOpenLoads is how many zones of one file are loaded side by side. The store
+// keeps 64 loads open in all, and other nodes may be loading too. A file with
+// more zones is read once more for each so many.
+const maxOpenLoads = 16
 
 // opOverhead is about what an op of a load adds to its names and data in a
 // change: kind, flags, lengths, type, TTL, load id and count.
@@ -76,7 +82,8 @@ type zoneLoad struct {
 type largeLoad struct {
 	run   *loadRun
 	src   Source
-	loads []*zoneLoad
+	apex  map[record.Name]*zoneLoad // of all zones of the file, in lower case; nil: loaded another time
+	loads []*zoneLoad               // those loaded this time
 	total int
 	sent  int
 
@@ -92,19 +99,34 @@ type proposed struct {
 	err     error
 }
 
-// large loads a file that takes more than one change, reading it a second time.
+// large loads a file that takes more than one change, reading it again.
 func (r *loadRun) large(ctx context.Context, src Source, sum zonefile.Summary, start time.Time) error {
+	for apexes := range slices.Chunk(sum.Apexes, maxOpenLoads) {
+		l := &largeLoad{run: r, src: src, total: sum.Records, apex: make(map[record.Name]*zoneLoad)}
+		for _, apex := range sum.Apexes {
+			l.apex[apex.Lower()] = nil
+		}
+		for _, apex := range apexes {
+			z := &zoneLoad{apex: apex, out: Loaded{Source: src, Zone: apex}}
+			z.load, z.flags = newRequestID(), r.flags()&record.OpLenient
+			l.loads, l.apex[apex.Lower()] = append(l.loads, z), z
+		}
+		if err := l.load(ctx, start); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load loads the zones l.loads. Its error ends the run.
+func (l *largeLoad) load(ctx context.Context, start time.Time) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &largeLoad{run: r, src: src, total: sum.Records}
-	var begins []record.Change
-	for _, apex := range sum.Apexes {
-		z := &zoneLoad{apex: apex, out: Loaded{Source: src, Zone: apex}}
-		z.load, z.flags = newRequestID(), r.flags()&record.OpLenient
-		l.loads = append(l.loads, z)
-		begins = append(begins, record.Change{ID: z.load, Ops: []record.Op{r.begin(apex, z.load)}})
+	begins := make([]record.Change, len(l.loads))
+	for i, z := range l.loads {
+		begins[i] = record.Change{ID: z.load, Ops: []record.Op{l.run.begin(z.apex, z.load)}}
 	}
-	results, err := r.propose(ctx, begins)
+	results, err := l.run.propose(ctx, begins)
 	for i, res := range results {
 		z := l.loads[i]
 		z.begun = res.Status == record.OK
@@ -114,7 +136,7 @@ func (r *loadRun) large(ctx context.Context, src Source, sum zonefile.Summary, s
 		}
 	}
 	if err == nil && l.live() {
-		_, err = zonefile.ReadFile(src.Path, r.options(src, false), func(rr zonefile.RR) error { return l.add(ctx, rr) })
+		_, err = zonefile.ReadFile(l.src.Path, l.run.options(l.src, false), func(rr zonefile.RR) error { return l.add(ctx, rr) })
 		if err == nil {
 			err = l.finish(ctx)
 		}
@@ -134,24 +156,23 @@ func (l *largeLoad) live() bool {
 	return false
 }
 
-// zoneOf is the load the owner belongs to: that of the closest apex above it.
-func (l *largeLoad) zoneOf(owner record.Name) *zoneLoad {
-	var best *zoneLoad
-	for _, z := range l.loads {
-		if owner.In(z.apex) && (best == nil || len(z.apex) > len(best.apex)) {
-			best = z
+// zoneOf is the load the owner belongs to, that of the closest apex above it;
+// nil with found if that zone is not loaded this time.
+func (l *largeLoad) zoneOf(owner record.Name) (z *zoneLoad, found bool) {
+	for n := owner.Lower(); ; n = n.Parent() {
+		if z, found = l.apex[n]; found || n == record.Root {
+			return z, found
 		}
 	}
-	return best
 }
 
 // add takes one record of the file.
 func (l *largeLoad) add(ctx context.Context, rr zonefile.RR) error {
-	z := l.zoneOf(rr.Owner)
-	if z == nil {
+	z, found := l.zoneOf(rr.Owner)
+	if !found {
 		return fmt.Errorf("%s:%d: %s is in no zone of this file", l.src.Path, rr.Line, rr.Owner)
 	}
-	if z.gone {
+	if z == nil || z.gone {
 		return nil
 	}
 	z.add(rr)

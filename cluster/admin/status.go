@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"sync"
 	"time"
+
+	"github.com/eider-dns/eider/cluster"
 )
 
 // NodeStatus is what one node says of itself, and the JSON of it.
@@ -177,4 +179,38 @@ func (z *zoneCount) count(view Reader) int {
 		z.known, z.index, z.zones = true, index, n
 	}
 	return z.zones
+}
+
+// StatusOf is the part of a node's status its cluster side knows.
+func StatusOf(st cluster.Status) NodeStatus {
+	out := NodeStatus{
+		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, RaftAddr: st.Address, Error: st.Reason,
+		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
+		Staleness: -1,
+	}
+	if d, ok := st.Staleness(); ok {
+		out.Staleness = d.Seconds()
+	}
+	if st.Commit > st.Applied {
+		out.Lag = st.Commit - st.Applied
+	}
+	return out
+}
+
+// NodesOf is the status of all nodes from what the cluster heard of them: their
+// Report if they gave one, else what their cluster side says.
+func NodesOf(nodes []cluster.NodeStatus) []NodeStatus {
+	out := make([]NodeStatus, len(nodes))
+	for i, n := range nodes {
+		report, err := DecodeReport(n.Report)
+		switch {
+		case !n.Reachable:
+			out[i] = NodeStatus{ID: n.ID, Role: RoleUnreachable, RaftAddr: n.Address, Staleness: -1, Error: n.Error}
+		case err != nil || report.ID != n.ID:
+			out[i] = StatusOf(n.Status)
+		default:
+			out[i] = report
+		}
+	}
+	return out
 }
