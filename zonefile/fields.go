@@ -212,7 +212,7 @@ func (h *header) take(t token, hasClass *bool) (done bool, err *Error) {
 func ttl(t token) (uint32, *Error) {
 	v, ok := duration(t.text)
 	if !ok || t.quoted {
-		return 0, t.wants("a TTL in seconds or with units, such as 3600 or 1h30m,")
+		return 0, t.wants("a TTL in seconds or with units, such as 3600 or 1h30m")
 	}
 	if v > record.MaxTTL {
 		return 0, t.errorf("expected a TTL of at most %d seconds, got %s", record.MaxTTL, t)
@@ -250,7 +250,7 @@ func parseClass(text []byte) (class uint16, ok bool) {
 func parseType(t token) (record.Type, *Error) {
 	typ, ok := typeOf(t.text)
 	if !ok {
-		return 0, t.wants("a TTL, class IN or a type such as A, MX or TYPE65280,")
+		return 0, t.wants("a TTL, class IN or a type such as A, MX or TYPE65280")
 	}
 	if typ.Meta() {
 		return 0, t.errorf("expected a type of data, got %s, which exists in queries only", t)

@@ -51,8 +51,10 @@ func readRFC1035(br *bufio.Reader, o Options, emit func(RR) error) (Summary, err
 		}
 	}()
 	src := &source{name: o.Name, recs: records{lines: lines{br: br}}}
-	if rel, err := relative(o.Dir, o.Name); err == nil {
-		src.rel = rel
+	if o.path != "" {
+		if rel, err := relative(o.Dir, o.path); err == nil {
+			src.rel = rel
+		}
 	}
 	if err := r.read(src); err != nil {
 		return r.sum, err

@@ -84,6 +84,7 @@ type Options struct {
 	Dir        string        // $INCLUDE may read below this folder and nowhere else; empty: not at all (ReadFile: the file's own folder)
 	Warn       func(Warning) // may be nil; called from within Read
 
+	path      string            // of the file, which includes are relative to; empty: they are relative to Dir
 	keepCNAME bool              // CNAME beside other data is somebody else's to judge
 	broken    func(*Error) bool // if set, told of each error within a record; true: go on with the next record
 }
@@ -183,7 +184,7 @@ func ReadFile(path string, o Options, emit func(RR) error) (Summary, error) {
 	if o.Name == "" {
 		o.Name = path
 	}
-	if o.Dir == "" {
+	if o.path = path; o.Dir == "" {
 		o.Dir = filepath.Dir(path)
 	}
 	return Read(f, o, emit)
