@@ -109,6 +109,11 @@ func (b *batchState) setZone(z zoneState) {
 	v := zoneValue{id: z.id, serial: z.serial, apex: z.apex}
 	b.put(append(append(b.key[:0], spaceZone), z.apexKey...), v.append(b.val[:0]))
 	b.delete(append(append(b.key[:0], spaceTombstone), z.apexKey...))
+	for i := range b.ch.zones {
+		if old := &b.ch.zones[i]; old.gone && old.at(z.apexKey) {
+			old.hidden = true // deleted and made again in one change
+		}
+	}
 	b.ch.zones = append(b.ch.zones, z)
 	b.ch.changed = true
 }
