@@ -21,8 +21,8 @@ func clusterStatusCommand() *cli.Command {
 			"eider cluster status",
 			"eider cluster status --watch",
 			"eider cluster status --json | jq .nodes"),
-		Flags: reachFlags(&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "show it again and again until Ctrl-C"},
-			&cli.BoolFlag{Name: "leader", Usage: "write the id of the leader alone; status 1 if there is none"},
+		Flags: reachFlags(&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Aliases: []string{"w"}, Usage: "show it again and again until Ctrl-C"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "leader", Usage: "write the id of the leader alone; status 1 if there is none"},
 			&cli.DurationFlag{Name: "interval", Value: time.Second, Usage: "with --watch, every `DURATION`"}, jsonFlag()),
 		Action: clusterStatus,
 	}

@@ -17,7 +17,7 @@ func configShowCommand() *cli.Command {
 		Usage:       "show a cluster config as it works, with all defaults filled in",
 		ArgsUsage:   "[FILE]",
 		Description: example("What it writes is a config itself. Without any file it shows the cluster of one node that `eider node` starts.", "eider config show", "eider config show -c cluster-config.json -n 0"),
-		Flags:       []cli.Flag{configFlag(), nodeFlag(), &cli.BoolFlag{Name: "json", Usage: "on one line"}},
+		Flags:       []cli.Flag{configFlag(), nodeFlag(), &cli.BoolFlag{DisableDefaultText: true, Name: "json", Usage: "on one line"}},
 		Action:      configShow,
 	}
 }

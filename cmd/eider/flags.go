@@ -51,13 +51,15 @@ func zoneFileFlag() cli.Flag {
 }
 
 func silentFlag() cli.Flag {
-	return &cli.BoolFlag{Name: flagSilent, Aliases: []string{"s"}, Usage: "say nothing but what went wrong"}
+	return &cli.BoolFlag{DisableDefaultText: true, Name: flagSilent, Aliases: []string{"s"}, Usage: "say nothing but what went wrong"}
 }
 
-func strictFlag(usage string) cli.Flag { return &cli.BoolFlag{Name: flagStrict, Usage: usage} }
+func strictFlag(usage string) cli.Flag {
+	return &cli.BoolFlag{DisableDefaultText: true, Name: flagStrict, Usage: usage}
+}
 
 func lenientFlag() cli.Flag {
-	return &cli.BoolFlag{Name: flagLenient, Usage: "keep what an old zone file holds against the rules (a CNAME beside other data), and warn"}
+	return &cli.BoolFlag{DisableDefaultText: true, Name: flagLenient, Usage: "keep what an old zone file holds against the rules (a CNAME beside other data), and warn"}
 }
 
 func logLevelFlag() cli.Flag {
@@ -73,7 +75,7 @@ func socketFlag() cli.Flag {
 }
 
 func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "write JSON, for programs"}
+	return &cli.BoolFlag{DisableDefaultText: true, Name: "json", Usage: "write JSON, for programs"}
 }
 
 // defaultWait is how long a command waits for the cluster.

@@ -188,6 +188,9 @@ func arrange(app *cli.App, args []string) []string {
 	if len(args) > 1 && strings.HasPrefix(args[1], "-") && !slices.Contains([]string{"-h", "--help", "-help", "--generate-bash-completion"}, args[1]) {
 		args = slices.Insert(slices.Clone(args), 1, "node")
 	}
+	if len(args) > 2 && args[1] == "help" { // cli's own help knows one word only
+		args = append(slices.Concat(args[:1], args[2:]), "--help")
+	}
 	if len(args) > 0 && args[len(args)-1] == "--generate-bash-completion" {
 		return args
 	}

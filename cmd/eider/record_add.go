@@ -123,6 +123,9 @@ func oneLine(c *cli.Context, text string) error {
 			return err
 		}
 		a := parseAnswer(reply)
+		if a.Status == "NOT-FOUND" && a.Reason == "" {
+			a.Reason = "there is no such record"
+		}
 		if c.Bool("json") {
 			if err := writeJSON(c, a); err != nil {
 				return err

@@ -23,7 +23,7 @@ func recordListCommand() *cli.Command {
 			"eider record list --below example.com AAAA",
 			"eider record list --zone example.com --type MX --json"),
 		Flags: reachFlags(zoneNameFlag("only this `ZONE`"), &cli.StringFlag{Name: "type", Usage: "only this `TYPE`"},
-			&cli.BoolFlag{Name: "below", Usage: "OWNER and all names below it"}, jsonFlag()),
+			&cli.BoolFlag{DisableDefaultText: true, Name: "below", Usage: "OWNER and all names below it"}, jsonFlag()),
 		Action: recordList,
 	}
 }

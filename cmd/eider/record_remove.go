@@ -17,7 +17,7 @@ func recordRemoveCommand() *cli.Command {
 			"eider record remove www.example.com A 192.0.2.1",
 			"eider record remove www.example.com A",
 			"eider record remove --name www.example.com"),
-		Flags: reachFlags(&cli.BoolFlag{Name: "name", Usage: "all RRsets of the name; needed when no type is given"},
+		Flags: reachFlags(&cli.BoolFlag{DisableDefaultText: true, Name: "name", Usage: "all RRsets of the name; needed when no type is given"},
 			timeoutFlag(defaultWait), jsonFlag()),
 		Action: recordRemove,
 	}

@@ -22,7 +22,7 @@ func zoneCreateCommand() *cli.Command {
 		Flags: reachFlags(
 			&cli.StringSliceFlag{Name: "ns", Usage: "`NAME` of a nameserver; repeatable, the first one is the SOA's"},
 			&cli.StringFlag{Name: "rname", Usage: "mailbox of who is responsible, a `NAME` (hostmaster.example.com)"},
-			&cli.BoolFlag{Name: "if-absent", Usage: "do nothing if the zone exists or ever did"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "if-absent", Usage: "do nothing if the zone exists or ever did"},
 			timeoutFlag(defaultWait), jsonFlag()),
 		Action: zoneCreate,
 	}
@@ -67,6 +67,9 @@ func propose(c *cli.Context, op record.Op) error {
 		}
 		res := results[0]
 		a := answer{Status: res.Status.String(), Index: res.Index, Reason: res.Reason}
+		if res.Status == record.NotFound && a.Reason == "" {
+			a.Reason = "there is no such zone"
+		}
 		text := fmt.Sprintf("%s index=%d", a.Status, a.Index)
 		for _, z := range res.Zones {
 			a.Zones = append(a.Zones, zoneSerial{z.Zone.String(), z.Serial})

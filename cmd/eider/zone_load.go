@@ -20,10 +20,10 @@ func zoneLoadCommand() *cli.Command {
 			"eider zone load example.com.zone",
 			"eider zone load example.org=./old/db.example",
 			"eider zone load --if-absent /etc/zones"),
-		Flags: reachFlags(&cli.BoolFlag{Name: "if-absent", Usage: "leave zones alone that exist or ever did"},
+		Flags: reachFlags(&cli.BoolFlag{DisableDefaultText: true, Name: "if-absent", Usage: "leave zones alone that exist or ever did"},
 			lenientFlag(), strictFlag("stop at the first bad file"),
 			&cli.DurationFlag{Name: "patience", Value: 30 * time.Second, Usage: "repeat what finds no leader for `DURATION`"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"}, jsonFlag()),
+			&cli.BoolFlag{DisableDefaultText: true, Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"}, jsonFlag()),
 		Action: zoneLoad,
 	}
 }

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/eider-dns/eider/checkpoint"
+	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/cluster/admin"
+	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/store"
+)
+
+// storeFile is the checkpoint within the data directory.
+const storeFile = "store.db"
+
+// settleTime is how long the sockets stay closed at a start, at the most, for the
+// entries applied before a crash to be applied again. A store so large that it
+// takes longer answers from its last checkpoint until they are.
+const settleTime = 100 * time.Millisecond
+
+// node is the parts of a running node, in the order they start.
+type node struct {
+	settings *settings
+	log      *slog.Logger
+	store    *store.Store
+	dns      *nameserver.Server
+	admin    *admin.Server
+	http     io.Closer
+	fsm      atomic.Pointer[checkpoint.FSM]
+	late     *lateProposer
+	since    atomic.Pointer[time.Time] // answering since
+}
+
+// startNode starts in the order that has queries answered first: the store as the
+// disk holds it, then the sockets, then the view in memory, then Raft.
+func startNode(ctx context.Context, s *settings) (*node, error) {
+	n := &node{settings: s, late: newLateProposer(), log: s.log.With(slog.String("node", s.node.ID))}
+	for _, w := range s.config.Warnings() {
+		n.log.Warn("unwise config", slog.String("why", w))
+	}
+	if err := os.MkdirAll(s.node.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	var err error
+	if n.store, err = store.Open(filepath.Join(s.node.DataDir, storeFile), store.Options{}); err != nil {
+		return nil, err
+	}
+	if err := n.listen(ctx); err != nil {
+		return nil, errors.Join(err, n.store.Close())
+	}
+	settled := make(chan error, 1)
+	go func() { settled <- n.join(ctx) }()
+	timer := time.NewTimer(settleTime)
+	defer timer.Stop()
+	select {
+	case err = <-settled:
+		settled <- err
+	case <-timer.C:
+	}
+	if err == nil {
+		now := time.Now()
+		n.since.Store(&now)
+		go n.serve()
+		n.log.Info("answering", slog.Any("addrs", n.dns.Addrs()), slog.Uint64("index", n.store.Applied()))
+		err = <-settled
+	}
+	if err != nil {
+		stopping, cancel := context.WithTimeout(context.Background(), stopTime)
+		defer cancel()
+		return nil, errors.Join(err, n.stop(stopping))
+	}
+	return n, nil
+}
+
+// serve answers queries until the server is shut down.
+func (n *node) serve() {
+	if err := n.dns.Serve(); err != nil {
+		n.log.Error("answering ended", slog.Any("err", err))
+	}
+}
+
+// listen opens all sockets, so that a port in use ends the start before anything
+// is changed; it answers nothing yet but the admin socket.
+func (n *node) listen(ctx context.Context) (err error) {
+	s := n.settings
+	if n.dns, err = nameserver.New(nameserver.Options{
+		Addrs: s.node.QueryLoc, View: func() nameserver.View { return n.store.View() },
+		Identity: s.node.ID, Version: "eider " + buildVersion(),
+		MaxUDP: s.config.Limits.UDPSize, UDPWorkers: s.config.Limits.Workers,
+		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
+		Log: n.log,
+	}); err != nil {
+		return err
+	}
+	if err = n.dns.Listen(ctx); err != nil {
+		return err
+	}
+	if n.admin, err = admin.New(admin.Options{
+		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
+		Wait: n.late.WaitApplied, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
+		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
+	}); err != nil {
+		return err
+	}
+	_, err = n.admin.Listen(s.node.AdminLoc)
+	return err
+}
+
+// join builds the view in memory, makes the state machine over it, and starts Raft.
+func (n *node) join(ctx context.Context) error {
+	s := n.settings
+	if err := n.store.Load(ctx); err != nil {
+		return err
+	}
+	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Log: n.log})
+	if err != nil {
+		return err
+	}
+	n.fsm.Store(fsm)
+	c, err := cluster.Open(ctx, cluster.Options{
+		ID: s.node.ID, Config: s.config, Dir: s.node.DataDir,
+		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log,
+		Tuning: cluster.Tuning{
+			TrailingEntries: uint64(s.config.Limits.TrailingEntries), SnapshotEntries: uint64(s.config.Limits.SnapshotEntries),
+			KeepEntries: min(uint64(s.config.Limits.TrailingEntries), cluster.DefaultKeepEntries),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.late.set(c)
+	return nil
+}
+
+// stop ends a node in the order that loses nothing: no new queries, leadership
+// handed over, a last checkpoint, files closed.
+func (n *node) stop(ctx context.Context) error {
+	var errs []error
+	n.log.Info("stopping")
+	if n.http != nil {
+		errs = append(errs, n.http.Close())
+	}
+	if n.admin != nil {
+		errs = append(errs, n.admin.Close())
+	}
+	if c := n.late.get(); c != nil {
+		errs = append(errs, c.Shutdown(ctx))
+	}
+	if fsm := n.fsm.Load(); fsm != nil {
+		errs = append(errs, fsm.Close())
+	}
+	if n.dns != nil {
+		errs = append(errs, n.dns.Shutdown(ctx))
+	}
+	errs = append(errs, n.store.Close())
+	n.log.Info("stopped")
+	return errors.Join(errs...)
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+)
+
+// serveInput takes lines from standard input until its end, or the node's.
+func (n *node) serveInput(ctx context.Context, in io.Reader, out io.Writer) {
+	if n.settings.silent {
+		out = &quietWriter{w: out}
+	}
+	if err := n.admin.ServeLines(ctx, in, out); err != nil && ctx.Err() == nil {
+		n.log.Warn("standard input ended", slog.Any("err", err))
+		return
+	}
+	n.log.Debug("standard input ended")
+}
+
+// quietWriter passes on the answers to lines that could not be read, and hushes
+// the others, as -s asks.
+type quietWriter struct {
+	w    io.Writer
+	rest []byte // a line not yet whole
+}
+
+func (q *quietWriter) Write(p []byte) (int, error) {
+	q.rest = append(q.rest, p...)
+	for {
+		i := bytes.IndexByte(q.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		line := q.rest[:i+1]
+		if bytes.HasPrefix(line, []byte("ERROR")) {
+			if _, err := q.w.Write(line); err != nil {
+				return 0, err
+			}
+		}
+		q.rest = q.rest[i+1:]
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// lateProposer stands for this node's part of the cluster before there is one:
+// the admin socket answers while a large store is still being loaded.
+type lateProposer struct {
+	node  *cluster.Node // set before ready is closed
+	ready chan struct{}
+}
+
+func newLateProposer() *lateProposer { return &lateProposer{ready: make(chan struct{})} }
+
+// set is called once.
+func (l *lateProposer) set(n *cluster.Node) {
+	l.node = n
+	close(l.ready)
+}
+
+// get is nil before set.
+func (l *lateProposer) get() *cluster.Node {
+	select {
+	case <-l.ready:
+		return l.node
+	default:
+		return nil
+	}
+}
+
+// await waits for the node to be there.
+func (l *lateProposer) await(ctx context.Context) (*cluster.Node, error) {
+	select {
+	case <-l.ready:
+		return l.node, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: this node is still starting; nothing was done", cluster.ErrNoLeader)
+	}
+}
+
+// Propose waits for the node to be there, and proposes.
+func (l *lateProposer) Propose(ctx context.Context, changes []record.Change) ([]record.Result, error) {
+	n, err := l.await(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.Propose(ctx, changes)
+}
+
+// WaitApplied waits for the node to be there and to have applied index.
+func (l *lateProposer) WaitApplied(ctx context.Context, index uint64) error {
+	n, err := l.await(ctx)
+	if err != nil {
+		return err
+	}
+	return n.WaitApplied(ctx, index)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/eider-dns/eider/cluster/config"
+)
+
+// stopTime is how long a node takes at the most to end after SIGTERM.
+const stopTime = 5 * time.Second
+
+func nodeCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "node",
+		Usage: "run a node: answer DNS, take changes, keep up with the cluster",
+		Description: `Without any flag it is a cluster of one on 127.0.0.1:10053 with its data in
+./eider-data. With -c and -n it is node ID of a cluster-config.json.
+
+A zone file given with -z is loaded once, if its zone never existed in the
+cluster; a restart changes nothing. -z takes FILE, ZONE=FILE or a folder of
+*.zone files, and may be repeated. A bad file is refused whole and the node runs
+without it, unless --strict.
+
+Standard input takes lines: ADD: OWNER [TTL] TYPE RDATA and
+REMOVE: OWNER [TTL] TYPE [RDATA]; each gets one answer line. HELP lists the rest.
+End of input ends nothing. SIGTERM or Ctrl-C ends the node in good order.
+
+Examples:
+   eider node
+   eider node -n 0 -c cluster-config.json -z example.org.zone
+   eider -n 0 -c cluster-config.json -z zf0.txt -s          (the short form)
+   eider node -n 1 -c cluster-config.json -z example.com=db.example -z zones/`,
+		Flags:  nodeFlags(),
+		Action: runNode,
+	}
+}
+
+// runNode reads flags and config, runs the node until a signal, and stops it.
+func runNode(c *cli.Context) error {
+	if c.Args().Present() {
+		return misused("node", fmt.Errorf("it takes no arguments, only flags, and was given %q", c.Args().Slice()))
+	}
+	settings, err := nodeSettings(c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Context // ends with SIGINT or SIGTERM
+	n, err := startNode(ctx, settings)
+	if err != nil {
+		return failed("node", err)
+	}
+	go n.serveInput(ctx, c.App.Reader, c.App.Writer)
+	imported := make(chan error, 1)
+	go func() { imported <- n.importZones(ctx) }()
+	var fatal error
+	for waiting := true; waiting; {
+		select {
+		case <-ctx.Done():
+			waiting = false
+		case err := <-imported:
+			if err != nil && settings.strict {
+				fatal, waiting = failed("node", err), false
+			}
+			imported = nil
+		}
+	}
+	stopping, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if err := n.stop(stopping); err != nil {
+		return errors.Join(fatal, failed("stop", err))
+	}
+	return fatal
+}
+
+// settings is all a node runs with.
+type settings struct {
+	config  *config.Config
+	node    config.Node
+	zones   []string // -z, as given
+	silent  bool
+	strict  bool
+	lenient bool
+	log     *slog.Logger
+}
+
+func nodeSettings(c *cli.Context) (*settings, error) {
+	log, err := newLogger(c, c.App.ErrWriter)
+	if err != nil {
+		return nil, misused("node", err)
+	}
+	s := &settings{
+		config: config.Default(), zones: c.StringSlice(flagZone), silent: c.Bool(flagSilent),
+		strict: c.Bool(flagStrict), lenient: c.Bool(flagLenient), log: log,
+	}
+	if path := c.String(flagConfig); path != "" {
+		if s.config, err = config.Load(path); err != nil {
+			return nil, failed("node", err)
+		}
+	}
+	id := c.String(flagNode)
+	if id == "" {
+		if len(s.config.Nodes) > 1 {
+			return nil, misused("node", fmt.Errorf("say which of the nodes %v of %s it is; for example -n %s", s.config.IDs(), c.String(flagConfig), s.config.IDs()[0]))
+		}
+		id = s.config.Nodes[0].ID
+	}
+	if s.node, err = s.config.Node(id); err != nil {
+		return nil, misused("node", err)
+	}
+	if dir := c.String(flagDataDir); dir != "" {
+		if s.node.AdminLoc == filepath.Join(s.node.DataDir, config.AdminSocketName) {
+			s.node.AdminLoc = filepath.Join(dir, config.AdminSocketName)
+		}
+		s.node.DataDir = dir
+	}
+	return s, nil
+}
