@@ -138,6 +138,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(s.closed)
 	}
 	sockets, streams := s.udp, s.streams
+	s.udp = nil // closed once: a descriptor closed twice may be another's by then
 	s.mu.Unlock()
 	for _, u := range sockets {
 		u.interrupt()

@@ -1,10 +1,8 @@
 package nameserver
 
 import (
-	"errors"
 	"net"
 	"net/netip"
-	"time"
 )
 
 const (
@@ -20,56 +18,31 @@ const (
 
 // udpSocket is one bound socket, read by one goroutine.
 type udpSocket struct {
-	conn     *net.UDPConn
+	handle   udpHandle
 	bound    netip.AddrPort
 	wildcard bool // replies must be told which of our addresses to come from
 }
 
 func (u *udpSocket) addr() netip.AddrPort { return u.bound }
 
-// interrupt makes a blocked read return.
-func (u *udpSocket) interrupt() { _ = u.conn.SetReadDeadline(time.Unix(1, 0)) }
-
-func (u *udpSocket) close() { _ = u.conn.Close() }
-
+// newUDPSocket makes a socket of a bound connection, which it takes over.
 func newUDPSocket(conn *net.UDPConn) (udpSocket, error) {
 	_ = conn.SetReadBuffer(socketBuffer)
 	_ = conn.SetWriteBuffer(socketBuffer)
 	bound := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	u := udpSocket{conn: conn, bound: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())}
-	if u.wildcard = u.bound.Addr().IsUnspecified(); u.wildcard {
-		if err := askDestination(u.conn, u.bound.Addr().Is4()); err != nil {
-			return u, err
-		}
+	u := udpSocket{bound: netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())}
+	u.wildcard = u.bound.Addr().IsUnspecified()
+	var err error
+	if u.wildcard {
+		err = askDestination(conn, u.bound.Addr().Is4())
 	}
-	return u, nil
-}
-
-// serveUDP is one worker: receive, answer, send.
-func (s *Server) serveUDP(u udpSocket, w *scratch) {
-	packet := make([]byte, maxUDPQuery)
-	control := make([]byte, controlSize)
-	for {
-		n, cn, _, from, err := u.conn.ReadMsgUDPAddrPort(packet, control)
-		if err != nil {
-			if s.stopping() || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			continue // an error of one packet: ICMP, or too long for some systems
-		}
-		var reply []byte
-		var source []byte
-		if u.wildcard {
-			source = replySource(control[:cn])
-		}
-		if drop := u.refuses(from); drop != dropNone {
-			w.counts.drop(drop)
-			continue
-		}
-		if reply = s.answer(w, packet[:n], UDP); reply != nil {
-			_, _, _ = u.conn.WriteMsgUDPAddrPort(reply, source, from) // what is lost is asked again
-		}
+	if err == nil {
+		u.handle, err = takeOver(conn)
 	}
+	if err != nil {
+		_ = conn.Close()
+	}
+	return u, err
 }
 
 func (s *Server) stopping() bool {

@@ -10,6 +10,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// udpHandle is how a socket is used here: a blocking descriptor the runtime does
+// not know of.
+type udpHandle = int
+
+// takeOver closes conn and keeps its socket. Left with the runtime, every packet
+// would wake the runtime's poller, too, for nothing: that costs more than answering.
+func takeOver(conn *net.UDPConn) (udpHandle, error) {
+	fd := -1
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return fd, err
+	}
+	if e := raw.Control(func(f uintptr) { fd, err = unix.FcntlInt(f, unix.F_DUPFD_CLOEXEC, 0) }); e != nil {
+		return fd, e
+	}
+	if err != nil {
+		return fd, err
+	}
+	_ = conn.Close() // before the mode changes: closing wants what it opened
+	if err = unix.SetNonblock(fd, false); err == nil {
+		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: receiveTimeout})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return fd, err
+}
+
+func (u *udpSocket) close() { _ = unix.Close(u.handle) }
+
+// interrupt wakes a worker up: Linux does so on shutdown(2) of an unconnected
+// socket, too, although it reports an error.
+func (u *udpSocket) interrupt() { _ = unix.Shutdown(u.handle, unix.SHUT_RD) }
+
 // listenUDP opens one socket for each worker; the kernel spreads the clients over them.
 func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -31,7 +65,6 @@ func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSock
 				addr = netip.AddrPortFrom(addr.Addr(), u.bound.Port())
 				continue
 			}
-			_ = conn.Close()
 		}
 		for _, u := range out {
 			u.close()

@@ -4,13 +4,22 @@ package nameserver
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"runtime"
+	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
+
+// udpHandle is how a socket is used here.
+type udpHandle = *net.UDPConn
+
+func takeOver(conn *net.UDPConn) (udpHandle, error) { return conn, nil }
+
+func (u *udpSocket) close() { _ = u.handle.Close() }
 
 // listenUDP opens one socket and lets all workers read it: here the kernel does
 // not spread clients over several.
@@ -22,7 +31,6 @@ func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSock
 	}
 	u, err := newUDPSocket(conn.(*net.UDPConn))
 	if err != nil {
-		_ = conn.Close()
 		return nil, err
 	}
 	out := make([]udpSocket, workers)
@@ -55,4 +63,34 @@ func replySource(control []byte) []byte {
 		return (&ipv6.ControlMessage{Src: v6.Dst}).Marshal()
 	}
 	return nil
+}
+
+// interrupt makes a blocked read return.
+func (u *udpSocket) interrupt() { _ = u.handle.SetReadDeadline(time.Unix(1, 0)) }
+
+// serveUDP is one worker: receive, answer, send.
+func (s *Server) serveUDP(u udpSocket, w *scratch) {
+	packet := make([]byte, maxUDPQuery)
+	control := make([]byte, controlSize)
+	for {
+		n, cn, _, from, err := u.handle.ReadMsgUDPAddrPort(packet, control)
+		if err != nil {
+			if s.stopping() || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue // an error of one packet: ICMP, or too long for some systems
+		}
+		var reply []byte
+		var source []byte
+		if u.wildcard {
+			source = replySource(control[:cn])
+		}
+		if drop := u.refuses(from); drop != dropNone {
+			w.counts.drop(drop)
+			continue
+		}
+		if reply = s.answer(w, packet[:n], UDP); reply != nil {
+			_, _, _ = u.handle.WriteMsgUDPAddrPort(reply, source, from) // what is lost is asked again
+		}
+	}
 }

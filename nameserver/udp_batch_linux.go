@@ -1,0 +1,145 @@
+package nameserver
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// batchSize is how many packets one system call takes in or sends. More gain
+	// little, and delay the first reply of a batch.
+	batchSize = 32
+	// receiveTimeout lets a worker look whether it is to stop, should nothing wake
+	// it, in seconds.
+	receiveTimeout = 1
+)
+
+// batch is the memory of recvmmsg and sendmmsg: for each packet a header, a
+// buffer, the sender's address and the address it was sent to; for each reply a
+// header and a buffer. The kernel is given pointers into it, so it stays as it is.
+type batch struct {
+	in, out   [batchSize]unix.Mmsghdr
+	inVec     [batchSize]unix.Iovec
+	outVec    [batchSize]unix.Iovec
+	from      [batchSize]unix.RawSockaddrInet6 // the longest address there is
+	control   [batchSize][controlSize]byte
+	packets   [batchSize][maxUDPQuery]byte
+	replies   []byte // batchSize buffers
+	replySize int
+}
+
+func newBatch(maxUDP int) *batch {
+	b := &batch{replySize: maxUDP + slack}
+	b.replies = make([]byte, batchSize*b.replySize)
+	for i := range batchSize {
+		b.inVec[i].Base = &b.packets[i][0]
+		b.inVec[i].SetLen(maxUDPQuery)
+		in := &b.in[i].Hdr
+		in.Name = (*byte)(unsafe.Pointer(&b.from[i]))
+		in.Iov = &b.inVec[i]
+		in.SetIovlen(1)
+		b.out[i].Hdr.Iov = &b.outVec[i]
+		b.out[i].Hdr.SetIovlen(1)
+	}
+	return b
+}
+
+// serveUDP is one worker: receive what is there, at least one packet, answer
+// each, send the replies. The socket outlives it: Shutdown closes it when all
+// workers have ended.
+func (s *Server) serveUDP(u udpSocket, w *scratch) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b := newBatch(s.o.MaxUDP)
+	own := w.message.b
+	defer func() { w.message.b = own }()
+	for !s.stopping() {
+		n := b.receive(u.handle, u.wildcard)
+		if s.stopping() {
+			return // shut down sockets "receive" packets that are none
+		}
+		sent := 0
+		for i := range n {
+			if b.answer(s, &u, w, i, sent) {
+				sent++
+			}
+		}
+		b.send(u.handle, sent)
+	}
+}
+
+// receive waits for packets and tells how many came.
+func (b *batch) receive(fd int, control bool) int {
+	for i := range batchSize {
+		h := &b.in[i].Hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		if control {
+			h.Control = &b.control[i][0]
+			h.SetControllen(controlSize)
+		}
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_WAITFORONE, 0, 0)
+	if errno != 0 {
+		return 0 // time is over, a signal, or an error of one packet
+	}
+	return int(n)
+}
+
+// answer answers packet i and makes the reply number k of those to send; false
+// if it gets none.
+func (b *batch) answer(s *Server, u *udpSocket, w *scratch, i, k int) bool {
+	if drop := u.refuses(b.sender(i)); drop != dropNone {
+		w.counts.drop(drop)
+		return false
+	}
+	at := k * b.replySize
+	w.message.b = b.replies[at : at : at+b.replySize]
+	reply := s.answer(w, b.packets[i][:b.in[i].Len], UDP)
+	if reply == nil {
+		return false
+	}
+	b.outVec[k].Base = &reply[0]
+	b.outVec[k].SetLen(len(reply))
+	in, out := &b.in[i].Hdr, &b.out[k].Hdr
+	out.Name, out.Namelen = in.Name, in.Namelen
+	out.Control = nil
+	out.SetControllen(0)
+	if u.wildcard {
+		if c := replySource(b.control[i][:in.Controllen]); c != nil {
+			out.Control = &c[0]
+			out.SetControllen(len(c))
+		}
+	}
+	return true
+}
+
+// send sends the first n replies. One the kernel does not take is left out; who
+// asked will ask again.
+func (b *batch) send(fd, n int) {
+	for at := 0; at < n; {
+		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[at])), uintptr(n-at), 0, 0, 0)
+		switch {
+		case errno == syscall.EINTR:
+		case errno != 0 || sent == 0:
+			at++
+		default:
+			at += int(sent)
+		}
+	}
+}
+
+// sender is where packet i came from.
+func (b *batch) sender(i int) netip.AddrPort {
+	a := &b.from[i]
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&a.Port))[:])
+	if a.Family == unix.AF_INET {
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(a))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), port)
+}
