@@ -197,8 +197,14 @@ func (b *batchState) change(c *record.Change) record.Result {
 	return b.outcome()
 }
 
+// testPanic, set by tests alone, is called with every op.
+var testPanic func(*record.Op)
+
 // op applies one op.
 func (b *batchState) op(op *record.Op) error {
+	if testPanic != nil {
+		testPanic(op)
+	}
 	if !op.Owner.Valid() && op.Kind < record.OpLoadAdd {
 		return refuse(record.CauseFormat, "%v names no owner", op.Kind)
 	}
