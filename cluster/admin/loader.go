@@ -217,7 +217,6 @@ func (r *loadRun) flush(ctx context.Context) error {
 		}
 		if o.Err == nil {
 			r.each(o)
-			r.progress(Progress{Source: o.Source, Sent: o.Records, Total: o.Records})
 		} else if bad := r.bad(o); bad != nil {
 			return bad
 		}

@@ -23,7 +23,7 @@ type WaitFor struct {
 	All    bool        // every node can be reached, follows the same leader and has applied Index
 	Zone   record.Name // the zone exists at this node, with All at every node
 
-	aimed bool // All has set Index
+	aimed bool // Index is that of All or Leader
 }
 
 // Cluster is the status of all nodes, asked now. It takes as long as ctx lets it
@@ -34,17 +34,24 @@ func (s *Server) Cluster(ctx context.Context) ClusterStatus {
 		return ClusterStatus{Asked: local.ID, Nodes: []NodeStatus{local}}
 	}
 	out := ClusterStatus{Asked: local.ID, Nodes: s.nodes(ctx)}
-	newest := local.Commit
-	for _, n := range out.Nodes {
-		newest = max(newest, n.Commit)
-	}
+	newest := out.applied()
 	for i := range out.Nodes {
 		n := &out.Nodes[i]
-		if n.Role != RoleUnreachable && newest > n.Applied {
-			n.Lag = newest - n.Applied
+		if n.Lag = newest - n.Applied; n.Role == RoleUnreachable {
+			n.Lag = 0
 		}
 	}
 	return out
+}
+
+// applied is the newest index any node has applied: all that was answered OK to
+// anyone is below it. The commit index is no such measure, since it counts
+// entries no state machine sees.
+func (c ClusterStatus) applied() (index uint64) {
+	for _, n := range c.Nodes {
+		index = max(index, n.Applied)
+	}
+	return index
 }
 
 // Wait waits until what f asks for holds, and returns the status it held in. The
@@ -96,15 +103,10 @@ func (s *Server) hasZone(apex record.Name) (index uint64, ok bool) {
 // look tells what of f does not hold yet. The first look that sees a leader sets
 // the index all nodes are to reach.
 func (s *Server) look(ctx context.Context, f *WaitFor) (ClusterStatus, error) {
-	if !f.All {
+	if !f.All && !f.Leader {
 		local := s.Status()
 		status := ClusterStatus{Asked: local.ID, Nodes: []NodeStatus{local}}
-		switch {
-		case f.Leader && local.Leader == "":
-			return status, errors.New("this node knows no leader")
-		case f.Leader && local.Applied < local.Commit:
-			return status, fmt.Errorf("this node has applied %d of %d", local.Applied, local.Commit)
-		case local.Applied < f.Index:
+		if local.Applied < f.Index {
 			return status, fmt.Errorf("this node has applied %d of %d", local.Applied, f.Index)
 		}
 		return status, nil
@@ -118,12 +120,11 @@ func (s *Server) look(ctx context.Context, f *WaitFor) (ClusterStatus, error) {
 	}
 	if !f.aimed {
 		f.aimed = true
-		for _, n := range status.Nodes {
-			f.Index = max(f.Index, n.Commit, n.Applied)
-		}
+		f.Index = max(f.Index, status.applied())
 	}
 	for _, n := range status.Nodes {
 		switch {
+		case !f.All && n.ID != status.Asked:
 		case n.Role == RoleUnreachable:
 			return status, fmt.Errorf("node %s does not answer", n.ID)
 		case n.Leader != leader:
