@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/eider-dns/eider/cluster/clustertest"
+	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -34,3 +36,10 @@ func TestProposeAtEachNode(t *testing.T) {
 		}
 	}
 }
+
+// slow are the default timeouts, for measuring.
+var slow = func() config.Timeouts {
+	t := config.Default().Timeouts
+	t.Propose = 30 * time.Second
+	return t
+}()

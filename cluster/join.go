@@ -296,7 +296,7 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 
 func (n *Node) onHello(g greeting) greeting {
 	mine := n.greeting()
-	if r := n.running.Load(); r != nil && mine.Leads && g.State == helloRunning && g.Cluster == mine.Cluster && g.Epoch == mine.Epoch {
+	if r := n.running.Load(); r != nil && mine.Leads && (g.State == helloRunning || g.State == helloFresh) && g.Cluster == mine.Cluster && g.Epoch == mine.Epoch {
 		mine.Known = n.members.moved(r, g)
 	}
 	return mine

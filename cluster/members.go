@@ -78,7 +78,11 @@ func (m *members) run(r *run) {
 // lost says whether no leader has been heard of for long.
 func (m *members) lost(r *run) bool {
 	l, _ := m.n.leaderNow()
-	return l.id == "" && time.Since(r.raft.LastContact()) > seekAfter*m.n.config.Timeouts.Heartbeat
+	contact := r.raft.LastContact()
+	if contact.Before(r.began) {
+		contact = r.began // a first election takes its time
+	}
+	return l.id == "" && time.Since(contact) > seekAfter*m.n.config.Timeouts.Heartbeat
 }
 
 func (m *members) forget() {
@@ -202,8 +206,8 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 	at := find(c, g.ID)
 	n := m.n
 	switch known := n.identity.get().Nodes[g.ID]; {
-	case at != nil && known == g.Incarnation && at.Suffrage == raft.Nonvoter && string(at.Address) == g.Address:
-		return nil // let in before; the answer was lost
+	case at != nil && known == g.Incarnation && string(at.Address) == g.Address:
+		return nil // let in before and the answer was lost; taking a vote from a disk that has it all helps nobody
 	case len(c.Servers) >= config.MaxNodes:
 		return errors.New("the cluster is full")
 	case at != nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -40,7 +41,8 @@ type run struct {
 	raft    *raft.Raft
 	batcher *batcher
 	wg      sync.WaitGroup
-	since   time.Time // oldest entry not in a snapshot is no older
+	began   time.Time
+	since   atomic.Int64 // the oldest entry not in a snapshot is no older, Unix nanoseconds
 }
 
 // newRun opens the log; start starts Raft over it.
@@ -84,7 +86,8 @@ func (r *run) start() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	r.batcher = newBatcher(n.identity.get().Cluster)
-	r.since = time.Now()
+	r.began = time.Now()
+	r.since.Store(r.began.UnixNano())
 	n.port.stream.Store(r.stream)
 	n.running.Store(r)
 	n.setState("", "")
@@ -151,7 +154,7 @@ func (r *run) servers() []raft.Server { return r.raft.GetConfiguration().Configu
 
 // keep takes a snapshot when enough was logged since the last one.
 func (r *run) keep() {
-	tick := time.NewTicker(keepEvery)
+	tick := time.NewTicker(min(keepEvery, r.n.tuning.Poll))
 	defer tick.Stop()
 	for {
 		select {
@@ -160,12 +163,13 @@ func (r *run) keep() {
 			return
 		}
 		durable, last := r.n.durable(), r.n.Applied()
+		r.trim(durable)
 		if last <= durable {
-			r.since = time.Now()
+			r.since.Store(time.Now().UnixNano())
 			continue
 		}
 		t := r.n.tuning
-		if last-durable < t.SnapshotEntries && r.logs.bytes.Load() < t.SnapshotBytes && time.Since(r.since) < t.SnapshotAge {
+		if last-durable < t.SnapshotEntries && r.logs.bytes.Load() < t.SnapshotBytes && time.Since(time.Unix(0, r.since.Load())) < t.SnapshotAge {
 			continue
 		}
 		if err := r.snapshot(r.ctx); err != nil {
@@ -174,10 +178,28 @@ func (r *run) keep() {
 	}
 }
 
+// trim drops the log behind the checkpoint once the last live node has caught up; Raft
+// itself would only do so at the next snapshot.
+func (r *run) trim(durable uint64) {
+	first, err := r.logs.FirstIndex()
+	last := r.raft.LastIndex()
+	trailing := r.n.tuning.TrailingEntries
+	if err != nil || first == 0 || last <= trailing {
+		return
+	}
+	to := min(durable, last-trailing, r.logs.limit(first, last))
+	if to < first+min(trailing/2, deleteSlice) {
+		return // too little for a transaction
+	}
+	if err := r.logs.DeleteRange(first, to); err != nil {
+		r.n.log.Warn("log not trimmed", slog.Any("err", err))
+	}
+}
+
 // snapshot makes a checkpoint through Raft, which then drops the log behind it.
 func (r *run) snapshot(ctx context.Context) error {
 	bytes := r.logs.bytes.Load()
-	future := r.raft.Snapshot()
+	future := r.raft.Snapshot() // may wait for one under way
 	done := make(chan error, 1)
 	go func() { done <- future.Error() }()
 	select {
@@ -186,7 +208,7 @@ func (r *run) snapshot(ctx context.Context) error {
 			return err
 		}
 		r.logs.bytes.Add(-bytes)
-		r.since = time.Now()
+		r.since.Store(time.Now().UnixNano())
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -198,7 +220,11 @@ func (r *run) snapshot(ctx context.Context) error {
 func (r *run) retire(ctx context.Context) {
 	if r.raft.State() == raft.Leader && len(r.servers()) > 1 {
 		transfer, cancel := context.WithTimeout(ctx, transferTimeout)
-		if err := r.transfer(transfer, ""); err != nil {
+		err := r.transfer(transfer, "")
+		if err == nil {
+			err = r.succeeded(transfer) // the new one may need this node's vote
+		}
+		if err != nil {
 			r.n.log.Warn("leadership not handed on", slog.Any("err", err))
 		}
 		cancel()
@@ -208,6 +234,21 @@ func (r *run) retire(ctx context.Context) {
 	if r.n.Applied() > r.n.durable() {
 		if err := r.snapshot(last); err != nil {
 			r.n.log.Warn("last snapshot not taken", slog.Any("err", err))
+		}
+	}
+}
+
+// succeeded waits until another node leads.
+func (r *run) succeeded(ctx context.Context) error {
+	for {
+		l, changed := r.n.leaderNow()
+		if l.id != "" && l.id != r.n.id {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("no other node leads yet: %w", ctx.Err())
 		}
 	}
 }

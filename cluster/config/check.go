@@ -87,8 +87,8 @@ func (d *decoder) checkTimeouts(t Timeouts) {
 		example string
 	}{
 		{"propose", t.Propose, 10 * time.Millisecond, "2s"},
-		{"heartbeat", t.Heartbeat, 20 * time.Millisecond, "1s"},
-		{"election", t.Election, 20 * time.Millisecond, "1s"},
+		{"heartbeat", t.Heartbeat, 20 * time.Millisecond, "750ms"},
+		{"election", t.Election, 20 * time.Millisecond, "750ms"},
 		{"leader_lease", t.LeaderLease, 20 * time.Millisecond, "500ms"},
 		{"commit", t.Commit, time.Millisecond, "5ms"},
 	} {

@@ -92,8 +92,8 @@ type Limits struct {
 func defaultTimeouts() Timeouts {
 	return Timeouts{
 		Propose:     2 * time.Second,
-		Heartbeat:   time.Second,
-		Election:    time.Second,
+		Heartbeat:   750 * time.Millisecond,
+		Election:    750 * time.Millisecond,
 		LeaderLease: 500 * time.Millisecond,
 		Commit:      5 * time.Millisecond,
 	}

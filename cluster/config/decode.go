@@ -75,8 +75,8 @@ func (d *decoder) config(root *object) *Config {
 		{"timeouts", func(path string, v any) {
 			d.sub(path, v, `{"propose": "2s"}`, []field{
 				{"propose", d.duration(&c.Timeouts.Propose, "2s")},
-				{"heartbeat", d.duration(&c.Timeouts.Heartbeat, "1s")},
-				{"election", d.duration(&c.Timeouts.Election, "1s")},
+				{"heartbeat", d.duration(&c.Timeouts.Heartbeat, "750ms")},
+				{"election", d.duration(&c.Timeouts.Election, "750ms")},
 				{"leader_lease", d.duration(&c.Timeouts.LeaderLease, "500ms")},
 				{"commit", d.duration(&c.Timeouts.Commit, "5ms")},
 			})

@@ -1,0 +1,547 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/cluster/clustertest"
+	"github.com/eider-dns/eider/store/record"
+)
+
+func propose(t *testing.T, n *cluster.Node, count int) []record.Change {
+	t.Helper()
+	changes := make([]record.Change, count)
+	for i := range changes {
+		changes[i] = change()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Patience)
+	defer cancel()
+	results, err := n.Propose(ctx, changes)
+	if err != nil || len(results) != count {
+		t.Fatalf("propose %d changes: %d results, %v", count, len(results), err)
+	}
+	return changes
+}
+
+func follower(c *clustertest.Cluster) int { return (c.WaitLeader() + 1) % len(c.Config.Nodes) }
+
+func TestOrderAndCoalescing(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := c.Node(follower(c))
+	changes := make([]record.Change, 10_000)
+	for i := range changes {
+		changes[i] = change()
+	}
+	changes[5000].Pre = []record.Precondition{{Kind: record.PreZoneAbsent, Owner: record.Root}}
+	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Patience)
+	defer cancel()
+	before := at.Applied()
+	results, err := at.Propose(ctx, changes)
+	if err != nil || len(results) != len(changes) {
+		t.Fatalf("%d results, %v", len(results), err)
+	}
+	last := uint64(0)
+	for i, r := range results {
+		want := record.OK
+		if i == 5000 {
+			want = record.Refused
+		}
+		if r.Status != want {
+			t.Fatalf("change %d: %v (%s), want %v", i, r.Status, r.Reason, want)
+		}
+		if r.Index < last {
+			t.Fatalf("change %d was decided at index %d, the one before at %d", i, r.Index, last)
+		}
+		last = r.Index
+	}
+	if entries := at.Applied() - before; entries > 100 {
+		t.Errorf("10,000 changes took %d entries", entries)
+	}
+}
+
+func TestConcurrentCallersAtAllNodes(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	c.WaitLeader()
+	var all sync.WaitGroup
+	for i := range 90 {
+		all.Go(func() {
+			if r, err := c.Node(i%3).Propose(context.Background(), []record.Change{change()}); err != nil || r[0].Status != record.OK {
+				t.Errorf("%v, %v", r, err)
+			}
+		})
+	}
+	all.Wait()
+	c.WaitEqual()
+	if n := c.Ledger(0).Count(); n != 90 {
+		t.Errorf("%d changes applied, 90 were proposed", n)
+	}
+}
+
+// The same ids are proposed again and again across leader changes; each must be
+// there once.
+func TestLeaderKillsApplyEachChangeOnce(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var mu sync.Mutex
+	var acked []record.RequestID
+	var writers sync.WaitGroup
+	for w := range 6 {
+		writers.Go(func() {
+			for ctx.Err() == nil {
+				x := change()
+				for ctx.Err() == nil {
+					n := c.Node(w % 3)
+					if n == nil {
+						n = c.Node((w + 1) % 3)
+					}
+					if n == nil {
+						continue
+					}
+					one, done := context.WithTimeout(context.Background(), 2*time.Second)
+					_, err := n.Propose(one, []record.Change{x})
+					done()
+					if err == nil {
+						mu.Lock()
+						acked = append(acked, x.ID)
+						mu.Unlock()
+						break
+					}
+					if !errors.Is(err, cluster.ErrNoLeader) && !errors.Is(err, cluster.ErrUnknown) {
+						t.Errorf("neither kind of error: %v", err)
+					}
+				}
+			}
+		})
+	}
+	for range 3 {
+		leader := c.WaitLeader()
+		mark := c.Node((leader + 1) % 3).Applied()
+		wait, done := context.WithTimeout(context.Background(), clustertest.Patience)
+		if err := c.Node((leader+1)%3).WaitApplied(wait, mark+50); err != nil {
+			t.Error(err)
+		}
+		done()
+		c.Kill(leader)
+		c.WaitLeader()
+		c.Restart(leader)
+	}
+	cancel()
+	writers.Wait()
+	c.WaitLeader()
+	c.WaitEqual()
+	for _, id := range acked {
+		if !c.Ledger(0).Has(id) {
+			t.Errorf("an acknowledged change is lost")
+		}
+	}
+	t.Logf("%d acknowledged, %d sent twice and applied once", len(acked), c.Ledger(0).Twice())
+}
+
+// In the list of promises: no majority, no change, and nothing that surfaces later.
+func TestLoneSurvivorRefuses(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	propose(t, c.Node(leader), 1)
+	c.WaitEqual()
+	c.Kill((leader + 1) % 3)
+	c.Kill((leader + 2) % 3)
+	n := c.Node(leader)
+	c.Until("the leader notices", func() error {
+		if n.Status().State == "leader" {
+			return errors.New("it leads")
+		}
+		return nil
+	})
+	before := n.Applied()
+	x := change()
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := n.Propose(ctx, []record.Change{x})
+	if !errors.Is(err, cluster.ErrNoLeader) || errors.Is(err, cluster.ErrUnknown) {
+		t.Fatalf("got %v, want ErrNoLeader", err)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("refused after %v, the deadline was 300ms", took)
+	}
+	if n.Applied() != before || c.Ledger(leader).Has(x.ID) {
+		t.Error("the refused change is visible")
+	}
+	c.Restart((leader + 1) % 3)
+	propose(t, n, 1)
+	if c.Ledger(leader).Has(x.ID) {
+		t.Error("a change refused as not done was done")
+	}
+	c.Restart((leader + 2) % 3)
+}
+
+func TestCutOffLeaderRefusesAtOnce(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	old := c.Node(leader)
+	c.Partition([]int{leader}, []int{(leader + 1) % 3, (leader + 2) % 3})
+	x := change()
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	_, err := old.Propose(ctx, []record.Change{x})
+	if err == nil {
+		t.Fatal("a leader cut off from all others took a change")
+	}
+	if errors.Is(err, cluster.ErrNoLeader) == errors.Is(err, cluster.ErrUnknown) {
+		t.Errorf("not exactly one kind of error: %v", err)
+	}
+	refused := errors.Is(err, cluster.ErrNoLeader)
+	propose(t, c.Node((leader+1)%3), 3) // the majority goes on
+	c.Heal()
+	c.WaitLeader()
+	c.WaitEqual()
+	if refused && c.Ledger(leader).Has(x.ID) {
+		t.Error("a change refused as not done was done")
+	}
+}
+
+func TestRestartWithoutQuorumHasAllItHadApplied(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := follower(c)
+	changes := propose(t, c.Node(at), 500)
+	for i := range 3 {
+		c.Kill(i)
+	}
+	c.Restart(at)
+	if n := c.Ledger(at).Count(); n != len(changes) {
+		t.Errorf("alone after the crash the node has %d of the %d changes it had answered", n, len(changes))
+	}
+	if s := c.Node(at).Status(); s.Leader != "" || s.Applied == 0 || s.StalenessMS != -1 {
+		t.Errorf("status %+v", s)
+	}
+	c.Restart((at + 1) % 3)
+	propose(t, c.Node(at), 1)
+	c.Restart((at + 2) % 3)
+}
+
+func TestOneOfNRestarts(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := follower(c)
+	c.Stop(at)
+	propose(t, c.Node(c.WaitLeader()), 10)
+	c.Restart(at)
+	c.WaitLeader()
+	propose(t, c.Node(at), 1)
+}
+
+func TestShutdownHandsLeadershipOn(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Timeouts: slow})
+	leader := c.WaitLeader()
+	propose(t, c.Node(leader), 10)
+	at := c.Node((leader + 1) % 3)
+	start := time.Now()
+	c.Stop(leader)
+	propose(t, at, 1)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("shutdown and the next change took %v", took)
+	}
+	if _, err := os.Stat(filepath.Join(c.Dir(leader), "snapshots")); err != nil {
+		t.Error(err)
+	}
+	c.Restart(leader)
+	if c.Ledger(leader).Count() < 10 {
+		t.Error("the last snapshot is missing")
+	}
+}
+
+func TestWipedNodeComesBackWithoutItsOldVote(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := follower(c)
+	propose(t, c.Node(at), 20)
+	before := c.Node(at).Status().Incarnation
+	c.Kill(at)
+	c.Wipe(at)
+	c.Restart(at)
+	c.WaitLeader()
+	c.WaitVoters(3)
+	if after := c.Node(at).Status().Incarnation; after == before {
+		t.Error("the wiped node has its old incarnation")
+	}
+	propose(t, c.Node(at), 1)
+	c.WaitEqual()
+	if n := c.Ledger(at).Count(); n != 21 {
+		t.Errorf("%d changes after the wipe, want 21", n)
+	}
+}
+
+// A wiped node must not help an old copy of the cluster, or form a new one.
+func TestWipedMajorityDoesNotTakeTheRestOver(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	changes := propose(t, c.Node(leader), 5)
+	c.WaitEqual()
+	for i := range 3 {
+		c.Kill(i)
+	}
+	keeper := leader
+	for i := range 3 {
+		if i != keeper {
+			c.Wipe(i)
+			c.Restart(i)
+		}
+	}
+	a, b := (keeper+1)%3, (keeper+2)%3
+	c.WaitLeader() // two empty disks are a majority: a new cluster, which is all they can know
+	propose(t, c.Node(a), 3)
+	c.Restart(keeper)
+	for range 5 { // its log is shorter or longer, it must neither lead nor follow them
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		_, err := c.Node(keeper).Propose(ctx, []record.Change{change()})
+		cancel()
+		if err == nil {
+			t.Fatal("the old node and the new cluster work together")
+		}
+	}
+	if n := c.Ledger(keeper).Count(); n != len(changes) {
+		t.Errorf("the old node has %d changes, it had %d", n, len(changes))
+	}
+	if c.Ledger(a).Count() != 3 || c.Ledger(b).Count() > 3 {
+		t.Error("the new cluster took entries of the old one")
+	}
+	c.Kill(keeper) // left out of the comparison at the end
+	c.WaitEqual()
+}
+
+func TestLagBehindTruncation(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Tuning: cluster.Tuning{KeepEntries: 20, TrailingEntries: 20, SnapshotEntries: 50}})
+	at := follower(c)
+	propose(t, c.Node(at), 1)
+	c.Kill(at)
+	leader := c.WaitLeader()
+	for range 300 {
+		propose(t, c.Node(leader), 1)
+	}
+	c.Until("the log is cut", func() error {
+		if s := c.Node(leader).Status(); s.FirstIndex < 100 {
+			return fmt.Errorf("it begins at %d and ends at %d, safe %d, durable %d", s.FirstIndex, s.LastIndex, s.Safe, s.Durable)
+		}
+		return nil
+	})
+	c.Restart(at)
+	c.WaitLeader()
+	propose(t, c.Node(at), 1)
+	c.WaitEqual()
+	if n := c.Ledger(at).Count(); n != 302 {
+		t.Errorf("%d changes, want 302", n)
+	}
+	c.Kill(at) // a restart after an install starts from it
+	c.Restart(at)
+	c.WaitLeader()
+	propose(t, c.Node(at), 1)
+}
+
+func TestLateNodeJoins(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Late: 1})
+	c.WaitLeader()
+	propose(t, c.Node(0), 5)
+	c.Restart(2)
+	c.WaitVoters(3)
+	propose(t, c.Node(2), 1)
+}
+
+func TestSizes(t *testing.T) {
+	for _, tt := range []struct{ nodes, voters int }{{1, 1}, {5, 5}, {12, 5}} {
+		t.Run(fmt.Sprintf("nodes=%d,voters=%d", tt.nodes, tt.voters), func(t *testing.T) {
+			c := clustertest.Start(t, clustertest.Options{Nodes: tt.nodes, Voters: tt.voters})
+			c.WaitLeader()
+			for i := range tt.nodes {
+				propose(t, c.Node(i), 1)
+			}
+			c.WaitVoters(tt.voters)
+		})
+	}
+}
+
+func TestClusterStatusListsAll(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Report: func(i int) func() []byte {
+		return func() []byte { return []byte{byte('a' + i)} }
+	}})
+	at := follower(c)
+	propose(t, c.Node(at), 1)
+	c.WaitEqual()
+	down := (c.WaitLeader() + 2) % 3
+	c.Kill(down)
+	list := c.Node(at).ClusterStatus(context.Background())
+	if len(list) != 3 {
+		t.Fatalf("%d nodes", len(list))
+	}
+	for i, s := range list {
+		if i == down {
+			if s.Reachable || s.Error == "" {
+				t.Errorf("node %d is down: %+v", i, s)
+			}
+			continue
+		}
+		if !s.Reachable || string(s.Report) != string(rune('a'+i)) || s.Status.Applied == 0 {
+			t.Errorf("node %d: %+v", i, s)
+		}
+	}
+	c.Restart(down)
+}
+
+func TestGarbageOnTheClusterPort(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	before := c.Node(leader).Status()
+	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "EIDR\x01r", "EIDR\x09", "\x00", "EIDR\x01r" + string(make([]byte, 4096))} {
+		conn, err := net.Dial("tcp", c.Config.Nodes[leader].RaftLoc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Write([]byte(garbage))
+		conn.(*net.TCPConn).CloseWrite()
+		conn.SetReadDeadline(time.Now().Add(clustertest.Patience))
+		answer := make([]byte, 512)
+		n, _ := conn.Read(answer)
+		conn.Close()
+		if n > 0 && string(answer[:4]) != "EIDR" {
+			t.Errorf("%.10q was answered with %q", garbage, answer[:n])
+		}
+	}
+	if after := c.Node(leader).Status(); after.Term != before.Term || after.State != "leader" {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	propose(t, c.Node(leader), 1)
+}
+
+func TestForeignDataDirectory(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	c.WaitLeader()
+	c.Kill(0)
+	c.Config.Nodes[0].ID = "7"
+	err := c.TryRestart(0)
+	c.Config.Nodes[0].ID = "0"
+	if !errors.Is(err, cluster.ErrForeign) {
+		t.Errorf("another id: %v", err)
+	}
+	c.Config.Cluster = "another"
+	err = c.TryRestart(0)
+	c.Config.Cluster = "eider"
+	if !errors.Is(err, cluster.ErrForeign) {
+		t.Errorf("another cluster: %v", err)
+	}
+	if err := os.Remove(filepath.Join(c.Dir(0), "identity.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.TryRestart(0); !errors.Is(err, cluster.ErrForeign) {
+		t.Errorf("no identity: %v", err)
+	}
+	c.Wipe(0)
+	c.Restart(0)
+	c.WaitVoters(3)
+}
+
+func TestSecondProcessOnOneDirectory(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1})
+	c.WaitLeader()
+	m, err := clustertest.NewLedger(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cluster.Open(context.Background(), cluster.Options{ID: "0", Config: c.Config, StateMachine: m.StateMachine, Snapshots: m.Snapshots, Dir: c.Dir(0)})
+	if err == nil {
+		t.Fatal("two nodes on one directory")
+	}
+	t.Log(err)
+}
+
+// A log that was lost took votes with it: the node has to be let in again.
+func TestLostLogJoinsAnew(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := follower(c)
+	propose(t, c.Node(at), 5)
+	c.Stop(at)
+	if err := os.Remove(filepath.Join(c.Dir(at), "raft.db")); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(at)
+	c.WaitVoters(3)
+	propose(t, c.Node(at), 1)
+}
+
+// A checkpoint older than the log's beginning leaves a hole that Raft would
+// panic on.
+func TestHoleBetweenCheckpointAndLog(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Tuning: cluster.Tuning{KeepEntries: 20, TrailingEntries: 20, SnapshotEntries: 50}})
+	leader := c.WaitLeader()
+	at := (leader + 1) % 3
+	c.Until("the log is cut", func() error {
+		for range 20 {
+			propose(t, c.Node(leader), 1)
+		}
+		if s := c.Node(at).Status(); s.FirstIndex < 50 {
+			return fmt.Errorf("it begins at %d", s.FirstIndex)
+		}
+		return nil
+	})
+	c.Stop(at)
+	if err := os.RemoveAll(filepath.Join(c.Dir(at), "snapshots")); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(at)
+	if s := c.Node(at).Status(); s.State != "failed" || s.Reason == "" {
+		t.Errorf("status %+v", s)
+	}
+	_, err := c.Node(at).Propose(context.Background(), []record.Change{change()})
+	if !errors.Is(err, cluster.ErrNoLeader) {
+		t.Errorf("a failed node answered %v", err)
+	}
+	c.Kill(at)
+	c.Wipe(at)
+	c.Restart(at)
+	c.WaitVoters(3)
+}
+
+func TestNewAddress(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	at := follower(c)
+	c.Kill(at)
+	c.Config.Nodes[at].RaftLoc = clustertest.Config(t, 1).Nodes[0].RaftLoc
+	c.Restart(at)
+	c.WaitLeader()
+	propose(t, c.Node(at), 1)
+}
+
+func TestProposalsDuringTransfers(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	c.WaitLeader()
+	ctx, cancel := context.WithCancel(context.Background())
+	var writers sync.WaitGroup
+	for i := range 3 {
+		writers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := c.Node(i).Propose(context.Background(), []record.Change{change()}); err != nil {
+					t.Errorf("at node %d: %v", i, err)
+				}
+			}
+		})
+	}
+	for i := range 4 {
+		to, done := context.WithTimeout(context.Background(), clustertest.Patience)
+		want := fmt.Sprint(i % 3)
+		c.Until("leadership moves", func() error { return c.Node(0).TransferLeadership(to, want) })
+		c.Until("it arrived", func() error {
+			if !c.Node(i % 3).IsLeader() {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+		done()
+	}
+	cancel()
+	writers.Wait()
+}
