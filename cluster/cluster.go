@@ -69,9 +69,9 @@ type Options struct {
 
 // Tuning are the figures nobody needs to set in production.
 type Tuning struct {
-	KeepEntries     uint64        // entries always kept in the log; DefaultKeepEntries
-	TrailingEntries uint64        // entries kept behind a snapshot; DefaultTrailingEntries
-	SnapshotEntries uint64        // take a snapshot after so many entries
+	KeepEntries     uint64        // entries always kept in the log; TrailingEntries, DefaultKeepEntries at most
+	TrailingEntries uint64        // entries kept behind a snapshot; limits.trailing_entries
+	SnapshotEntries uint64        // take a snapshot after so many entries; limits.snapshot_entries
 	SnapshotBytes   int64         // or after so many octets of log
 	SnapshotAge     time.Duration // or when the oldest entry since the last one is so old
 	Stable          time.Duration // a node to become voter must have kept up for so long
@@ -86,7 +86,7 @@ const FeatureLevel = 1
 
 // Defaults of Tuning.
 const (
-	// DefaultKeepEntries must stay far above maxInFlight entries: a shorter log
+	// DefaultKeepEntries must stay far above the entries in flight: a shorter log
 	// makes followers fall off it and be sent snapshot after snapshot.
 	DefaultKeepEntries = 10_000
 	// DefaultTrailingEntries is what a follower may lag without a snapshot.
@@ -106,10 +106,12 @@ const (
 	DefaultGather = time.Second
 )
 
-func (t Tuning) withDefaults() Tuning {
-	def(&t.KeepEntries, DefaultKeepEntries)
+func (t Tuning) withDefaults(l config.Limits) Tuning {
+	def(&t.TrailingEntries, uint64(l.TrailingEntries))
+	def(&t.SnapshotEntries, uint64(l.SnapshotEntries))
 	def(&t.TrailingEntries, DefaultTrailingEntries)
 	def(&t.SnapshotEntries, DefaultSnapshotEntries)
+	def(&t.KeepEntries, min(DefaultKeepEntries, t.TrailingEntries))
 	def(&t.SnapshotBytes, DefaultSnapshotBytes)
 	def(&t.SnapshotAge, DefaultSnapshotAge)
 	def(&t.Stable, DefaultStable)

@@ -164,7 +164,9 @@ func (d *decoder) labels(path string, v any, n *Node) {
 		d.problem("%s: %d labels, at most %d are allowed", path, len(o.keys), MaxLabels)
 		return
 	}
-	n.Labels = make(map[string]string, len(o.keys))
+	if len(o.keys) > 0 {
+		n.Labels = make(map[string]string, len(o.keys))
+	}
 	for _, key := range o.keys {
 		value := ""
 		d.string(&value, `"north"`)(join(path, key), o.values[key])
@@ -195,12 +197,14 @@ func (d *decoder) string(to *string, example string) func(string, any) {
 func (d *decoder) strings(path string, v any, to *[]string) {
 	switch v := v.(type) {
 	case string:
-		*to = []string{v}
-		return
+		if v != "" {
+			*to = []string{v}
+			return
+		}
 	case []any:
 		for _, item := range v {
 			s, ok := item.(string)
-			if !ok {
+			if !ok || s == "" {
 				break
 			}
 			*to = append(*to, s)
