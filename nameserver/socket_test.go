@@ -272,6 +272,18 @@ func TestTCPClientThatNeverReads(t *testing.T) {
 	}
 }
 
+// busyClients counts the connections that are not on the idle list.
+func (l *limiter) busyClients() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.all {
+		if !c.idle {
+			n++
+		}
+	}
+	return n
+}
+
 func TestTCPCaps(t *testing.T) {
 	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, MaxTCP: 3, MaxTCPPerPrefix: 2})
 	ask := func(c net.Conn) error {
@@ -286,19 +298,10 @@ func TestTCPCaps(t *testing.T) {
 		if err := ask(c); err != nil {
 			t.Fatal(err)
 		}
-	}
-	// Wait until both have been put on the idle list again, the first one first.
-	for {
-		s.tcp.mu.Lock()
-		n := 0
-		for c := s.tcp.head.next; c != nil && c != &s.tcp.head; c = c.next {
-			n++
+		// Until it waits again, for the first to be idle the longest for certain.
+		for s.tcp.busyClients() != 0 {
+			runtime.Gosched()
 		}
-		s.tcp.mu.Unlock()
-		if n == 2 {
-			break
-		}
-		runtime.Gosched()
 	}
 	third := dial(t, addrs[0])
 	if err := ask(third); err != nil {
