@@ -1,0 +1,194 @@
+// Package metrics shows a node to monitoring: Prometheus metrics, health and
+// readiness, and profiles, on an HTTP listener of its own.
+//
+// All figures are read when they are asked for; nothing runs on the way of a
+// query or of a change. It lives apart from package admin so that what only asks
+// a node does not carry the Prometheus library along.
+//
+// It must never change anything: every path is a GET.
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/eider-dns/eider/checkpoint"
+	"github.com/eider-dns/eider/cluster/admin"
+	"github.com/eider-dns/eider/nameserver"
+)
+
+// Sources are where the figures come from. What is nil is left out. They are
+// called from any goroutine, and must not block.
+type Sources struct {
+	Queries func() nameserver.Stats
+	Status  func() admin.NodeStatus // of this node
+	State   func() (checkpoint.Stats, bool)
+	Version string
+	Commit  string
+	Go      string
+}
+
+// collector reads Sources at each scrape.
+type collector struct{ from Sources }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("eider_"+name, help, labels, nil)
+}
+
+var (
+	repliesDesc   = desc("dns_replies_total", "Replies to DNS queries.", "transport", "type", "rcode")
+	droppedDesc   = desc("dns_dropped_total", "Packets that got no reply.", "reason")
+	truncatedDesc = desc("dns_truncated_total", "Replies with the TC bit.")
+	panicsDesc    = desc("dns_panics_total", "Queries that ended in a recovered panic.")
+	latencyDesc   = desc("dns_latency_seconds", "Time from parse to reply of a sample of the queries (1 in 1024); the sum is estimated from the buckets.")
+	tcpOpenDesc   = desc("dns_tcp_connections", "TCP connections open now.")
+	tcpDesc       = desc("dns_tcp_connections_total", "TCP connections by what became of them.", "event")
+
+	leaderDesc       = desc("raft_leader", "1 if this node leads.")
+	leaderKnownDesc  = desc("raft_leader_known", "1 if this node knows a leader.")
+	roleDesc         = desc("raft_role", "1 for the role this node has.", "role")
+	voterDesc        = desc("raft_voter", "1 if this node has a vote.")
+	termDesc         = desc("raft_term", "Raft term.")
+	commitDesc       = desc("raft_commit_index", "Index of the last entry known to be committed.")
+	appliedDesc      = desc("applied_index", "Index of the last entry the answers come from.")
+	checkpointedDesc = desc("checkpointed_index", "Index of the last entry that is durable in the store.")
+	logFirstDesc     = desc("raft_log_first_index", "Index of the first entry in the log.")
+	logLastDesc      = desc("raft_log_last_index", "Index of the last entry in the log.")
+	stalenessDesc    = desc("staleness_seconds", "Time since this node last heard of a leader; 0 on the leader, -1 if never.")
+	zonesDesc        = desc("zones", "Zones this node answers for.")
+	answeringDesc    = desc("answering_since_seconds", "When this node began to answer, Unix time; 0 if it does not yet.")
+
+	entriesDesc    = desc("apply_entries_total", "Log entries applied.")
+	changesDesc    = desc("apply_changes_total", "Changes applied, the refused ones among them.")
+	refusedDesc    = desc("apply_refused_total", "Changes a rule refused.")
+	applyTimeDesc  = desc("apply_seconds_total", "Time spent applying.")
+	foldsDesc      = desc("checkpoint_folds_total", "Folds of applied changes into the store's file.", "outcome")
+	foldTimeDesc   = desc("checkpoint_fold_seconds_total", "Time spent folding.")
+	unfoldedDesc   = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
+	snapshotsDesc  = desc("raft_snapshots_total", "Raft snapshots given to and taken from other nodes.", "direction")
+	haltedDesc     = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
+	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, buildDesc}
+	statesReported = []string{"leader", "follower", "candidate", "starting"}
+)
+
+// NewRegistry is a registry of its own with the node's metrics and those of the
+// Go runtime and the process.
+func NewRegistry(from Sources) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(&collector{from}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range allDescs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	out := sink{ch}
+	out.gauge(buildDesc, 1, c.from.Version, c.from.Commit, c.from.Go)
+	if c.from.Queries != nil {
+		out.queries(c.from.Queries())
+	}
+	if c.from.Status != nil {
+		out.status(c.from.Status())
+	}
+	if c.from.State != nil {
+		if st, ok := c.from.State(); ok {
+			out.state(st)
+		}
+	}
+}
+
+// sink sends metrics of known descriptions.
+type sink struct{ ch chan<- prometheus.Metric }
+
+func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s sink) counter(d *prometheus.Desc, v float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+}
+
+func (s sink) queries(q nameserver.Stats) {
+	for _, r := range q.Replies {
+		s.counter(repliesDesc, float64(r.Count), r.Transport.String(), r.Type, r.Rcode)
+	}
+	for reason, n := range q.Dropped {
+		s.counter(droppedDesc, float64(n), reason)
+	}
+	s.counter(truncatedDesc, float64(q.Truncated))
+	s.counter(panicsDesc, float64(q.Panics))
+	s.gauge(tcpOpenDesc, float64(q.TCP.Open))
+	s.counter(tcpDesc, float64(q.TCP.Accepted), "accepted")
+	s.counter(tcpDesc, float64(q.TCP.Evicted), "evicted")
+	s.counter(tcpDesc, float64(q.TCP.Refused), "refused")
+	s.ch <- latency(q.Latency[:])
+}
+
+// latency makes a histogram of counts: counts[i] took less than 2^i microseconds
+// and at least half of that, the last one longer.
+func latency(counts []uint64) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(counts))
+	var total uint64
+	var sum float64
+	for i, n := range counts {
+		total += n
+		bound := float64(uint64(1)<<i) * time.Microsecond.Seconds()
+		sum += float64(n) * bound * 3 / 4 // the middle of the bucket
+		if i < len(counts)-1 {
+			buckets[bound] = total
+		}
+	}
+	return prometheus.MustNewConstHistogram(latencyDesc, total, sum, buckets)
+}
+
+func (s sink) status(st admin.NodeStatus) {
+	s.gauge(leaderDesc, flag(st.Role == "leader"))
+	s.gauge(leaderKnownDesc, flag(st.Leader != ""))
+	for _, role := range statesReported {
+		s.gauge(roleDesc, flag(st.Role == role), role)
+	}
+	s.gauge(voterDesc, flag(st.Voter))
+	s.gauge(termDesc, float64(st.Term))
+	s.gauge(commitDesc, float64(st.Commit))
+	s.gauge(appliedDesc, float64(st.Applied))
+	s.gauge(checkpointedDesc, float64(st.Checkpointed))
+	s.gauge(logFirstDesc, float64(st.LogFirst))
+	s.gauge(logLastDesc, float64(st.LogLast))
+	s.gauge(stalenessDesc, st.Staleness)
+	s.gauge(zonesDesc, float64(st.Zones))
+	since := 0.0
+	if !st.AnsweringSince.IsZero() {
+		since = float64(st.AnsweringSince.UnixMilli()) / 1000
+	}
+	s.gauge(answeringDesc, since)
+}
+
+func (s sink) state(st checkpoint.Stats) {
+	s.counter(entriesDesc, float64(st.Entries))
+	s.counter(changesDesc, float64(st.Changes))
+	s.counter(refusedDesc, float64(st.Refused))
+	s.counter(applyTimeDesc, st.ApplyTime.Seconds())
+	s.counter(foldsDesc, float64(st.Folds), "ok")
+	s.counter(foldsDesc, float64(st.FoldErrors), "error")
+	s.counter(foldTimeDesc, st.FoldTime.Seconds())
+	s.gauge(unfoldedDesc, float64(st.Unfolded))
+	s.counter(snapshotsDesc, float64(st.SnapshotsOut), "out")
+	s.counter(snapshotsDesc, float64(st.SnapshotsIn), "in")
+	s.gauge(haltedDesc, flag(st.Halted != ""))
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
