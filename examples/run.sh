@@ -42,7 +42,7 @@ Three nodes answer, each a primary. Try, in another terminal:
   dig @127.0.0.1 -p 10073 nobody.example.org TXT +dnssec
   (no dig here? $eider query @127.0.0.1:10053 www.example.org A)
 
-Type changes here; they go to node 0 and are answered when all of them is done:
+Type changes here; they go to node 0, and each is answered when it is done:
 
   ADD: new.example.org A 192.0.2.77
   ADD: newdomain.com A 1.3.3.7
