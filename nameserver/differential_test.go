@@ -42,7 +42,7 @@ func TestDifferential(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s := testServer(t, zones)
+		s := testServer(t, fixed(zones))
 		for _, other := range []struct {
 			name  string
 			start func(*testing.T, map[string]string) string

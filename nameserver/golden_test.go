@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
-
-	"github.com/eider-dns/eider/nameserver/lookup/lookuptest"
 )
 
 var update = flag.Bool("update", false, "write what is answered into testdata, to be read over and compared with RFCs and other servers")
@@ -26,25 +25,22 @@ func TestGolden(t *testing.T) {
 		t.Fatal("no golden files:", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		archive := readArchive(t, file)
+		t.Run(name+"/plain", func(t *testing.T) { golden(t, file, archive, plainView(t, archive)) })
+		if *update {
+			continue
+		}
+		memory, disk := storeViews(t, archive)
+		t.Run(name+"/store", func(t *testing.T) { golden(t, file, archive, memory) })
+		t.Run(name+"/file", func(t *testing.T) { golden(t, file, archive, disk) })
 	}
 }
 
-func golden(t *testing.T, file string) {
-	archive := readArchive(t, file)
-	zones, queries := lookuptest.New(), -1
-	for i, f := range archive.files {
-		if name, ok := strings.CutSuffix(f.name, ".zone"); ok {
-			if err := zones.Add(name, f.data); err != nil {
-				t.Fatalf("%s: %v", f.name, err)
-			}
-		} else if f.name == "queries" {
-			queries = i
-		} else {
-			t.Fatalf("%s is neither a zone nor the queries", f.name)
-		}
-	}
-	s := testServer(t, zones)
+// golden asks the questions of an archive of a view of its zones.
+func golden(t *testing.T, file string, archive *archive, view func() View) {
+	queries := slices.IndexFunc(archive.files, func(f archiveFile) bool { return f.name == "queries" })
+	s := testServer(t, view)
 	var out strings.Builder
 	for i, block := range strings.Split(strings.TrimSpace(archive.files[queries].data), "\n\n") {
 		rule, question, want := cutBlock(t, block)
@@ -236,9 +232,9 @@ func render(a *dns.Msg) string {
 	return b.String()
 }
 
-func testServer(tb testing.TB, zones *lookuptest.Zones) *Server {
+func testServer(tb testing.TB, view func() View) *Server {
 	tb.Helper()
-	s, err := New(Options{View: func() View { return zones }, Identity: "node-1", Version: "eider test"})
+	s, err := New(Options{View: view, Identity: "node-1", Version: "eider test"})
 	if err != nil {
 		tb.Fatal(err)
 	}

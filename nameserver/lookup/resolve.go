@@ -168,6 +168,9 @@ func (a *Answer) source(depth int, wildcard bool) []byte {
 // any answers QTYPE ANY: all RRsets, or the first (RFC 8482 section 4.1).
 func (a *Answer) any(q *Question, sets []record.TypeSet) {
 	for i := range sets {
+		if sets[i].Set.Count() == 0 {
+			continue // signatures that came before what they cover
+		}
 		a.Answer = append(a.Answer, a.entry(a.name.labels, sets[i].Type, sets[i].Set, q.DNSSEC))
 		if !q.All {
 			return
@@ -178,7 +181,7 @@ func (a *Answer) any(q *Question, sets []record.TypeSet) {
 // signatures answers QTYPE RRSIG as any does ANY.
 func (a *Answer) signatures(r Reader, q *Question, sets []record.TypeSet, wildcard bool) {
 	for i := range sets {
-		if sets[i].Set.SigCount() == 0 {
+		if sets[i].Set.SigCount() == 0 || sets[i].Set.Count() == 0 {
 			continue
 		}
 		e := a.entry(a.name.labels, sets[i].Type, sets[i].Set, true)
@@ -233,7 +236,7 @@ func (a *Answer) get(r Reader, key []byte, t record.Type) record.Set {
 
 func find(sets []record.TypeSet, t record.Type) record.Set {
 	for i := range sets {
-		if sets[i].Type == t {
+		if sets[i].Type == t && sets[i].Set.Count() > 0 {
 			return sets[i].Set
 		}
 	}

@@ -42,34 +42,45 @@ func New() *Zones { return &Zones{apexes: make(map[string]uint32)} }
 // Close does nothing; with it Zones is a nameserver.View.
 func (z *Zones) Close() {}
 
-// Add parses a zone file. The zone's apex is origin. No rule of data is checked.
-func (z *Zones) Add(origin, text string) error {
+// Parse reads the RRsets of a zone file, RRSIGs beside what they cover, in no
+// order. An RRset of NSEC3 alone, say, does not make its owner a name for questions.
+func Parse(origin, text string) ([]record.RRset, error) {
 	sets := make(map[record.Name]map[record.Type]*record.RRset)
 	p := dns.NewZoneParser(strings.NewReader(text), dns.Fqdn(origin), "")
 	p.SetDefaultTTL(3600)
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if err := add(sets, rr); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := p.Err(); err != nil {
+	var out []record.RRset
+	for _, types := range sets {
+		for _, s := range types {
+			out = append(out, *s)
+		}
+	}
+	return out, p.Err()
+}
+
+// Add parses a zone file. The zone's apex is origin. No rule of data is checked.
+func (z *Zones) Add(origin, text string) error {
+	sets, err := Parse(origin, text)
+	if err != nil {
 		return err
 	}
 	apex := record.MustName(origin).Lower()
 	n := &zone{nodes: make(map[string]*node)}
-	for name, types := range sets {
-		key := name.Key()
-		for k := key; ; k = record.ParentKey(k) { // all names above exist, too
-			if n.nodes[string(k)] == nil && owns(types) {
+	for i := range sets {
+		key := sets[i].Owner.Key()
+		if t := sets[i].Type; t != record.TypeNSEC && t != record.TypeNSEC3 {
+			for k := key; n.nodes[string(k)] == nil; k = record.ParentKey(k) { // all names above exist, too
 				n.nodes[string(k)] = new(node)
-			}
-			if len(k) <= len(apex.Key()) {
-				break
+				if len(k) <= len(apex.Key()) {
+					break
+				}
 			}
 		}
-		for t, s := range types {
-			n.put(key, t, s.Append(nil))
-		}
+		n.put(key, sets[i].Type, sets[i].Append(nil))
 	}
 	for _, nd := range n.nodes {
 		slices.SortFunc(nd.sets, func(a, b record.TypeSet) int { return int(a.Type) - int(b.Type) })
@@ -80,16 +91,6 @@ func (z *Zones) Add(origin, text string) error {
 	z.zones = append(z.zones, n)
 	z.apexes[string(apex.Key())] = uint32(len(z.zones))
 	return nil
-}
-
-// owns tells whether a name is there for questions; NSEC and NSEC3 alone do not make it so.
-func owns(types map[record.Type]*record.RRset) bool {
-	for t := range types {
-		if t != record.TypeNSEC && t != record.TypeNSEC3 {
-			return true
-		}
-	}
-	return false
 }
 
 func (n *zone) put(key []byte, t record.Type, set record.Set) {
