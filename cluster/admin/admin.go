@@ -53,12 +53,11 @@ const DefaultTimeout = 2 * time.Second
 // rest may be left out.
 type Options struct {
 	Proposer Proposer
-	Reader   func() Reader                                       // the current view; never blocks
-	Wait     func(ctx context.Context, index uint64) error       // until this node applied index
-	Local    func() NodeStatus                                   // this node's figures, all but those the Server counts itself
-	Nodes    func(ctx context.Context) []NodeStatus              // of every node of the cluster, this one too
-	Queries  func() uint64                                       // answered since start; for queries/s
-	Handlers map[string]func(http.ResponseWriter, *http.Request) // further paths of the HTTP interface
+	Reader   func() Reader                                 // the current view; never blocks
+	Wait     func(ctx context.Context, index uint64) error // until this node applied index
+	Local    func() NodeStatus                             // this node's figures, all but those the Server counts itself
+	Nodes    func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
+	Queries  func() uint64                                 // answered since start; for queries/s
 
 	Version  string        // of the build
 	AutoZone bool          // an ADD outside all zones makes one
@@ -78,7 +77,6 @@ type Server struct {
 	autoZone bool
 	timeout  time.Duration
 	log      *slog.Logger
-	started  time.Time
 	rate     rate
 	zones    zoneCount
 
@@ -102,7 +100,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		proposer: o.Proposer, view: o.Reader, wait: o.Wait, local: o.Local, nodes: o.Nodes,
 		version: o.Version, autoZone: o.AutoZone, timeout: o.Timeout, log: o.Log,
-		started: time.Now(), conns: make(map[net.Conn]struct{}),
+		conns: make(map[net.Conn]struct{}),
 	}
 	s.rate.total = o.Queries
 	if s.timeout <= 0 {
@@ -113,7 +111,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.httpIn = newConnListener()
-	s.http = s.httpServer(o.Handlers)
+	s.http = s.httpServer()
 	return s, nil
 }
 

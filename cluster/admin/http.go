@@ -27,7 +27,7 @@ const (
 	indexHeader    = "Eider-Index" // the applied index an answer was read at
 )
 
-func (s *Server) httpServer(more map[string]func(http.ResponseWriter, *http.Request)) *http.Server {
+func (s *Server) httpServer() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.getStatus)
 	mux.HandleFunc("GET /v1/cluster", s.getCluster)
@@ -37,9 +37,6 @@ func (s *Server) httpServer(more map[string]func(http.ResponseWriter, *http.Requ
 	mux.HandleFunc("GET /v1/digest", s.getDigest)
 	mux.HandleFunc("GET /v1/wait", s.getWait)
 	mux.HandleFunc("POST /v1/propose", s.postPropose)
-	for pattern, handler := range more {
-		mux.HandleFunc(pattern, handler)
-	}
 	return &http.Server{
 		Handler:           s.guard(mux),
 		ReadHeaderTimeout: headerWait,
@@ -51,7 +48,7 @@ func (s *Server) httpServer(more map[string]func(http.ResponseWriter, *http.Requ
 
 func (s *Server) serveHTTP() {
 	defer s.running.Done()
-	s.http.Serve(s.httpIn) // ends with Close, and has nothing else to say
+	_ = s.http.Serve(s.httpIn) // ends with Close, and has nothing else to say
 }
 
 // guard lets through what a program on this machine asks, not a page in a
@@ -74,6 +71,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
+		setDeadline(http.NewResponseController(w).SetWriteDeadline, writeWait)
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
@@ -90,10 +88,10 @@ func answerJSON(w http.ResponseWriter, code int, v any) {
 	if err != nil {
 		code, b = http.StatusInternalServerError, []byte(`{"error":"the answer has no JSON"}`)
 	}
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWait))
+	setDeadline(http.NewResponseController(w).SetWriteDeadline, writeWait)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	w.Write(append(b, '\n')) // a client that went away needs no answer
+	_, _ = w.Write(append(b, '\n')) // a client that went away needs no answer
 }
 
 func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) {
@@ -187,7 +185,7 @@ func (s *Server) getDump(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/dns") // RFC 4027
 	w.Header().Set(indexHeader, strconv.FormatUint(view.Index(), 10))
 	out := &flushWriter{w: w, control: http.NewResponseController(w)}
-	if err := dumpZone(out, view, zone); err != nil {
+	if err := zonefile.Format(out, zone.Apex, view.RRsets(zone.ID, "")); err != nil {
 		panic(http.ErrAbortHandler) // the client sees a broken body, not a short zone
 	}
 }
@@ -223,13 +221,13 @@ func (s *Server) postPropose(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWait))
+	setDeadline(http.NewResponseController(w).SetReadDeadline, bodyWait)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxProposeBody))
 	if err != nil {
 		fail(w, http.StatusRequestEntityTooLarge, fmt.Errorf("reading the changes: %w", err))
 		return
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Time{})
+	setDeadline(http.NewResponseController(w).SetReadDeadline, 0)
 	changes, err := decodeChanges(body)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
@@ -242,8 +240,8 @@ func (s *Server) postPropose(w http.ResponseWriter, r *http.Request) {
 		results, err = s.proposer.Propose(ctx, changes)
 	}
 	w.Header().Set("Content-Type", changesType)
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeWait))
-	w.Write(appendAnswers(nil, len(changes), results, err)) // a client that went away needs no answer
+	setDeadline(http.NewResponseController(w).SetWriteDeadline, writeWait)
+	_, _ = w.Write(appendAnswers(nil, len(changes), results, err)) // a client that went away needs no answer
 }
 
 // timeoutOf reads the timeout a request asks for.

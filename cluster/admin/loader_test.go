@@ -1,11 +1,9 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,6 +156,21 @@ func TestLoadManyZonesOfOneFile(t *testing.T) {
 	}
 	if f.open > maxOpenLoads {
 		t.Errorf("%d loads were open at once", f.open)
+	}
+}
+
+// A zone this node knows is not proposed again, nor is its file read if the
+// source says which zone it is.
+func TestLoadKnown(t *testing.T) {
+	dir := t.TempDir()
+	f := newFake("a.test", "b.test")
+	l := Loader{Proposer: f, IfAbsent: true, Known: func(apex record.Name) bool { return f.zoneOf(apex) != nil }}
+	got, err := load(t, l, writeFile(t, dir, "a.test.zone", good("a.test.")), "b.test="+writeFile(t, dir, "b", "this is no zone"))
+	if err != nil || strings.Join(got, ", ") != "there a.test., there b.test." {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if f.calls > 0 {
+		t.Error("something was proposed")
 	}
 }
 
@@ -320,26 +333,5 @@ func TestParseSources(t *testing.T) {
 	path := writeFile(t, dir, "example.org.zone", "")
 	if got, err := ParseSources([]string{path}); err != nil || got[0].Origin != record.MustName("example.org") {
 		t.Errorf("origin %v, %v; want what the file is named after", got, err)
-	}
-}
-
-func TestImport(t *testing.T) {
-	dir := t.TempDir()
-	a, bad := writeFile(t, dir, "a.test.zone", good("a.test.")), writeFile(t, dir, "bad.zone", "what is this\n")
-	old := writeFile(t, dir, "old.test.zone", good("old.test."))
-	sources, err := ParseSources([]string{bad, a, old})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var logged bytes.Buffer
-	f := newFake("old.test")
-	l := Loader{Proposer: f, IfAbsent: true, Known: func(apex record.Name) bool { return apex == record.MustName("old.test") }}
-	if err := Import(t.Context(), l, sources, slog.New(slog.NewTextHandler(&logged, nil))); err != nil {
-		t.Error(err)
-	}
-	for _, want := range []string{"zone file not loaded", bad, `msg="zone loaded"`, "zone=a.test.", "there_already=1"} {
-		if !strings.Contains(logged.String(), want) {
-			t.Errorf("the log does not say %q:\n%s", want, logged.String())
-		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/zonefile"
@@ -110,15 +109,6 @@ func (f Filter) sets(view Reader) (iter.Seq[record.RRset], error) {
 	}, nil
 }
 
-// dumpZone writes a zone as a zone file that loads back to the same zone.
-func dumpZone(w io.Writer, view Reader, zone record.Zone) error {
-	out := bufio.NewWriterSize(w, streamBuffer)
-	if err := zonefile.Format(out, zone.Apex, view.RRsets(zone.ID, "")); err != nil {
-		return err
-	}
-	return out.Flush()
-}
-
 // streamBuffer is how much of a long answer is collected before it is sent.
 const streamBuffer = 32 << 10
 
@@ -147,7 +137,7 @@ type streamEnd struct {
 
 func (s *stream) end() {
 	s.line(streamEnd{true})
-	s.out.Flush() // a client that went away needs no answer
+	_ = s.out.Flush() // a client that went away needs no answer
 }
 
 // flushWriter gives each write writeWait of its own, however long the whole takes.
@@ -157,7 +147,7 @@ type flushWriter struct {
 }
 
 func (f *flushWriter) Write(p []byte) (int, error) {
-	f.control.SetWriteDeadline(time.Now().Add(writeWait))
+	setDeadline(f.control.SetWriteDeadline, writeWait)
 	return f.w.Write(p)
 }
 

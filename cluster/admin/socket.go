@@ -31,6 +31,8 @@ const (
 	maxSocketPath = 107
 	// dialWait is how long a socket that is there may take to prove it is alive.
 	dialWait = 2 * time.Second
+	// refuseWait is how long one connection too many may take to accept that word.
+	refuseWait = time.Second
 	// acceptPause is the wait after a failed accept (no file descriptors left).
 	acceptPause = 100 * time.Millisecond
 )
@@ -180,9 +182,9 @@ func (s *Server) accept(l net.Listener) {
 			continue
 		}
 		if !s.admit(conn) {
-			conn.SetWriteDeadline(time.Now().Add(time.Second))
-			fmt.Fprintf(conn, "UNAVAILABLE: not done: %d connections are open already\n", maxConns)
-			conn.Close()
+			setDeadline(conn.SetWriteDeadline, refuseWait)
+			_, _ = fmt.Fprintf(conn, "UNAVAILABLE: not done: %d connections are open already\n", maxConns)
+			_ = conn.Close()
 		}
 	}
 }
@@ -205,13 +207,13 @@ func (s *Server) admit(conn net.Conn) bool {
 // serveConn finds out what a connection speaks and serves it.
 func (s *Server) serveConn(c *adminConn) {
 	defer s.running.Done()
-	c.SetReadDeadline(time.Now().Add(firstBytes))
+	setDeadline(c.SetReadDeadline, firstBytes)
 	isHTTP, err := sniff(c.in)
 	switch {
 	case err != nil:
 		c.Close()
 	case isHTTP:
-		c.SetReadDeadline(time.Time{})
+		setDeadline(c.SetReadDeadline, 0)
 		s.httpIn.give(c) // the HTTP server closes it
 	default:
 		err := s.ServeLines(s.ctx, &idleReader{c}, &idleWriter{c})
@@ -265,17 +267,27 @@ func (c *adminConn) Close() error {
 	return c.Conn.Close()
 }
 
+// setDeadline moves a deadline to d from now, or away if d is 0. It fails only on a
+// connection that is closed, and then so does what comes next.
+func setDeadline(set func(time.Time) error, d time.Duration) {
+	at := time.Time{}
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	_ = set(at)
+}
+
 type idleReader struct{ c *adminConn }
 
 func (r *idleReader) Read(p []byte) (int, error) {
-	r.c.SetReadDeadline(time.Now().Add(lineIdle))
+	setDeadline(r.c.SetReadDeadline, lineIdle)
 	return r.c.Read(p)
 }
 
 type idleWriter struct{ c *adminConn }
 
 func (w *idleWriter) Write(p []byte) (int, error) {
-	w.c.SetWriteDeadline(time.Now().Add(writeWait))
+	setDeadline(w.c.SetWriteDeadline, writeWait)
 	return w.c.Write(p)
 }
 

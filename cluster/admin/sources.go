@@ -1,13 +1,10 @@
 package admin
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/eider-dns/eider/store/record"
@@ -84,39 +81,6 @@ func originOf(path string) record.Name {
 		return ""
 	}
 	return name
-}
-
-// Import loads sources with l as a node does at its start: it waits for the
-// cluster, tells the log what became of each zone, and goes on after a bad file
-// unless l.Strict is set.
-func Import(ctx context.Context, l Loader, sources []Source, log *slog.Logger) error {
-	if len(sources) == 0 {
-		return nil
-	}
-	if l.Warn == nil {
-		l.Warn = func(w zonefile.Warning) {
-			log.Warn("zone file has something odd", slog.String("warning", clean(w.String())))
-		}
-	}
-	loaded, there, bad := 0, 0, 0
-	err := l.Load(ctx, slices.Clone(sources), func(o Loaded) {
-		switch {
-		case o.Err != nil:
-			bad++
-			log.Error("zone file not loaded", slog.String("file", o.Source.Path), slog.Any("err", o.Err))
-		case o.Unchanged:
-			there++
-			log.Debug("zone was there already", slog.String("zone", o.Zone.String()), slog.String("file", o.Source.Path))
-		default:
-			loaded++
-			log.Info("zone loaded", slog.String("zone", o.Zone.String()), slog.Int("records", o.Records),
-				slog.Uint64("index", o.Index), slog.Uint64("serial", uint64(o.Serial)), slog.Duration("took", o.Took))
-		}
-	})
-	if err == nil {
-		log.Info("zone files imported", slog.Int("loaded", loaded), slog.Int("there_already", there), slog.Int("bad", bad))
-	}
-	return err
 }
 
 // CheckFile reads a zone file as a load would and says what is in it.

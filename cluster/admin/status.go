@@ -57,21 +57,6 @@ func (c ClusterStatus) Leader() string {
 	return leader
 }
 
-// Ready tells whether the cluster has a leader and, if all is set, whether every
-// node can be reached, follows that leader and has applied index.
-func (c ClusterStatus) Ready(all bool, index uint64) bool {
-	leader := c.Leader()
-	if leader == "" {
-		return false
-	}
-	for _, n := range c.Nodes {
-		if all && (n.Leader != leader || n.Applied < index) {
-			return false
-		}
-	}
-	return true
-}
-
 // Status is the status of this node.
 func (s *Server) Status() NodeStatus {
 	var st NodeStatus
@@ -93,16 +78,7 @@ func (s *Server) Status() NodeStatus {
 	return st
 }
 
-// Report is Status as JSON: what the cluster hands to other nodes that ask.
-func (s *Server) Report() []byte {
-	b, err := json.Marshal(s.Status())
-	if err != nil { // no type in NodeStatus can fail
-		return nil
-	}
-	return b
-}
-
-// DecodeReport reads a Report of another node.
+// DecodeReport reads what another node reports of itself: the JSON of its Status.
 func DecodeReport(b []byte) (NodeStatus, error) {
 	var st NodeStatus
 	err := json.Unmarshal(b, &st)
