@@ -26,7 +26,7 @@ const (
 	DefaultLoadTimeout = 30 * time.Second
 	// retryPause is the wait before a proposal is repeated, if nobody tells when
 	// there is a leader again.
-	retryPause = 250 * time.Millisecond
+	retryPause = 100 * time.Millisecond
 	// abortTimeout is how long the abort of a failed load may take.
 	abortTimeout = 5 * time.Second
 )
