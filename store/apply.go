@@ -116,6 +116,8 @@ func (b *batchState) commit(batch []Entry) {
 	}
 	s.requests.commit()
 	s.tree.freeze()
+	b.ch.reset() // it may hold an old root, and that a zone long gone
+	clear(s.tree.path[:])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range batch {

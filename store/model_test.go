@@ -376,4 +376,3 @@ func checkJournal(t *rapid.T, v *store.View, zone string, serial uint32, then, n
 		t.Fatalf("%s: the diffs lead to serial %d and %v, want %d and %v", zone, serial, got.sets, z.Serial, now.sets)
 	}
 }
-

@@ -89,7 +89,9 @@ func TestLoads(t *testing.T) {
 	s := storetest.Open(t)
 	s.LoadText(exampleZone)
 	id := func(n byte) record.LoadID { return record.LoadID{n} }
-	op := func(k record.OpKind, n byte) record.Op { return record.Op{Kind: k, Owner: name("example.org."), Load: id(n)} }
+	op := func(k record.OpKind, n byte) record.Op {
+		return record.Op{Kind: k, Owner: name("example.org."), Load: id(n)}
+	}
 	line := func(n byte, text string) record.Op {
 		o := storetest.Op(t, record.OpLoadAdd, text)
 		o.Load = id(n)

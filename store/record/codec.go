@@ -281,10 +281,18 @@ func DecodeResult(b []byte) (Result, error) {
 	if res.Status == 0 || res.Status >= statuses || res.Cause >= causes {
 		r.fail("unknown status or cause")
 	}
-	for n := int(r.u8()); n > 0 && r.err == nil; n-- {
+	zones := int(r.u8())
+	if zones > MaxResultZones {
+		r.fail(fmt.Sprintf("%d zones, at most %d are listed", zones, MaxResultZones))
+	}
+	for n := zones; n > 0 && r.err == nil; n-- {
 		res.Zones = append(res.Zones, ZoneSerial{Zone: r.name(), Serial: r.u32()})
 	}
-	res.Reason = string(r.take(int(r.u16())))
+	reason := int(r.u16())
+	if reason > MaxReason {
+		r.fail(fmt.Sprintf("a reason of %d octets, at most %d are kept", reason, MaxReason))
+	}
+	res.Reason = string(r.take(reason))
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(fmt.Sprintf("%d octets too many", len(r.b)))
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 )
 
 const (
@@ -70,11 +69,14 @@ func (s *RRset) Append(dst []byte) Set {
 }
 
 func sortRData(list [][]byte) [][]byte {
-	if !sort.SliceIsSorted(list, func(i, j int) bool { return bytes.Compare(list[i], list[j]) < 0 }) {
-		list = slices.Clone(list)
-		slices.SortFunc(list, bytes.Compare)
+	for i := 1; i < len(list); i++ {
+		if bytes.Compare(list[i-1], list[i]) >= 0 { // the caller's slice stays as it is
+			list = slices.Clone(list)
+			slices.SortFunc(list, bytes.Compare)
+			return slices.CompactFunc(list, bytes.Equal)
+		}
 	}
-	return slices.CompactFunc(list, bytes.Equal)
+	return list
 }
 
 // TTL is the TTL in seconds.

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/eider-dns/eider/store/record"
+)
+
+// Queries, folds and snapshots go on beside Apply, through a Load, and each view shows one state: the serial
+// of the zone, of its SOA and of the last record added go together.
+func TestReadersBesideApply(t *testing.T) {
+	first := open(t)
+	first.Apply([]Entry{{Index: 1, Changes: [][]byte{encode(t, createZone("a.test."))}}})
+	if err := first.Fold(Witness{}); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	s, err := Open(first.path, Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	beside := func(fn func()) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					fn()
+				}
+			}
+		})
+	}
+	apex := record.MustName("a.test.").Key()
+	for range 2 {
+		beside(func() {
+			v := s.View()
+			defer v.Close()
+			ref, ok := v.Zone(apex)
+			if !ok {
+				t.Error("the zone is gone")
+				return
+			}
+			soa, _ := record.ParseSOA(v.Get(ref.ID, apex, record.TypeSOA).First())
+			if z, _ := v.FindZone(record.MustName("a.test.")); z.Serial != soa.Serial {
+				t.Errorf("serial %d, SOA %d", z.Serial, soa.Serial)
+			}
+			sets, _ := v.Node(ref.ID, record.MustName("x.a.test.").Key(), nil)
+			if n := int(soa.Serial) - 1; len(sets) == 0 && n > 0 || len(sets) == 1 && sets[0].Set.Count() != n {
+				t.Errorf("serial %d with %v", soa.Serial, sets)
+			}
+		})
+	}
+	beside(func() {
+		if err := s.Fold(Witness{}); err != nil && err != ErrNotLoaded {
+			t.Error(err)
+		}
+	})
+	beside(func() {
+		r, _, _, err := s.Snapshot()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.Close()
+	})
+	if err := s.Load(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		res := s.Apply([]Entry{{Index: uint64(i + 2), Changes: [][]byte{encode(t, addA("x.a.test.", i))}}})[0][0]
+		if res.Status != record.OK {
+			t.Fatal(fmt.Sprint(res))
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
