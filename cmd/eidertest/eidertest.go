@@ -75,7 +75,7 @@ type Node struct {
 func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 	c := &Cluster{Bin: bin, Dir: dir, Config: filepath.Join(dir, "cluster-config.json")}
 	nodes := map[string]any{}
-	ports, err := freePorts(3 * n)
+	ports, err := FreePorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +98,9 @@ func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 	return c, os.WriteFile(c.Config, b, 0o644)
 }
 
-// freePorts finds ports that are free for TCP and UDP on loopback, below the range
+// FreePorts finds n ports that are free for TCP and UDP on loopback, below the range
 // the system gives to outgoing connections, so that none is taken in between.
-func freePorts(n int) ([]int, error) {
+func FreePorts(n int) ([]int, error) {
 	const from, to = 12000, 31000
 	ports := make([]int, 0, n)
 	start := from + (os.Getpid()*97+int(time.Now().UnixNano()/1000)%9973)%(to-from)

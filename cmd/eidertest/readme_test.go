@@ -1,0 +1,64 @@
+package eidertest_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// The walk-through of README.md runs as it stands, but for the ports, which are
+// free ones here, and for `make build`, since the binary is there already.
+func TestREADMEWalkthrough(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	must(t, err)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	must(t, err)
+	_, after, ok := strings.Cut(string(readme), "<!-- walkthrough:")
+	_, after, ok2 := strings.Cut(after, "```sh\n")
+	block, _, ok3 := strings.Cut(after, "```")
+	if !ok || !ok2 || !ok3 {
+		t.Fatal("README.md has no walkthrough block any more")
+	}
+	config, err := os.ReadFile(filepath.Join(root, "cluster-config.json"))
+	must(t, err)
+	ports, err := eidertest.FreePorts(9)
+	must(t, err)
+	port := regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
+	free := map[string]string{}
+	swap := func(text string) string {
+		return port.ReplaceAllStringFunc(text, func(addr string) string {
+			if free[addr] == "" {
+				free[addr] = "127.0.0.1:" + strconv.Itoa(ports[len(free)])
+			}
+			return free[addr]
+		})
+	}
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "cluster-config.json"), []byte(swap(string(config))), 0o644))
+	must(t, os.Symlink(filepath.Join(root, "examples"), filepath.Join(dir, "examples")))
+	must(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
+	must(t, os.Symlink(eider, filepath.Join(dir, "bin", "eider")))
+	script := "set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null' EXIT\n" + swap(strings.Replace(block, "make build\n", "", 1))
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Dir = dir
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"192.0.2.10", "192.0.2.77", "leader", "OK index=", "$ORIGIN example.org."} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the walk-through printed no %q:\n%s", want, out)
+		}
+	}
+	if strings.Count(string(out), "OK index=") < 2 {
+		t.Errorf("the two changes of the walk-through were not both answered OK:\n%s", out)
+	}
+}
