@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -123,9 +124,6 @@ func (r *ancestorReader) line(text []byte, start int) error {
 		return &Error{Line: start, Column: 1,
 			What: fmt.Sprintf("expected a record, got %q; directives belong to files whose comments start with ; (RFC 1035)", text[:min(len(text), maxShown)])}
 	}
-	if err := r.completeSOA(); err != nil {
-		return err
-	}
 	rr, err := r.p.rr(LineOptions{DefaultTTL: min(r.o.DefaultTTL, record.MaxTTL)})
 	if err != nil {
 		return err
@@ -142,32 +140,16 @@ func (r *ancestorReader) line(text []byte, start int) error {
 	return r.emit(rr)
 }
 
-// completeSOA is where an incomplete SOA, ["mname", "rname"] and up to five numbers,
-// is filled up, before it is read like any other record.
-func (r *ancestorReader) completeSOA() *Error {
-	p := lineParser{s: r.p.s, line: r.p.line}
-	p.rd.absolute = true
-	if _, err := p.owner(exampleRecord); err != nil {
-		return err
+// completeSOA fills up an incomplete SOA, ["mname", "rname"] and up to four numbers.
+func completeSOA(tokens []token) []token {
+	if len(tokens) < 2 || len(tokens) > 6 || string(tokens[0].text) == `\#` {
+		return tokens
 	}
-	h, err := p.header(exampleRecord)
-	if err != nil || h.typ != record.TypeSOA {
-		return err
-	}
-	head := p.i
-	tokens, err := p.values(h.typ)
-	if err != nil || len(tokens) < 2 || len(tokens) > 6 || generic(bytes.TrimLeft(p.s[head:], " \t")) {
-		return err
-	}
-	full := append([]byte{}, p.s[:head]...)
-	for _, t := range tokens {
-		full = append(append(full, ' '), t.text...)
-	}
+	last := tokens[len(tokens)-1]
 	for _, v := range soaNumbers[len(tokens)-2:] {
-		full = fmt.Appendf(full, " %d", v)
+		tokens = append(tokens, token{text: strconv.AppendUint(nil, uint64(v), 10), line: last.line, column: last.column})
 	}
-	r.p.s = full
-	return nil
+	return tokens
 }
 
 // note keeps what must be known of a record's owner, and checks that a CNAME is

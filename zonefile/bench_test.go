@@ -25,6 +25,11 @@ func million(records int) []byte {
 func BenchmarkRead(b *testing.B) {
 	signed := "$ORIGIN example.org.\n@ 3600 IN SOA ns1 hostmaster 1 2h 15m 2w 5m\n" + strings.Repeat(
 		"host 3600 IN RRSIG A 8 3 3600 20300101000000 20260101000000 12345 example.org. bmV2ZXIgdmVyaWZpZWQgYnV0IGxvbmcgZW5vdWdoIHRvIGJlIGEgc2lnbmF0dXJl\nhost NSEC www A RRSIG NSEC\n", 5000)
+	var old strings.Builder
+	old.WriteString("# the ancestor's\nexample.org SOA [\"ns1.example.org\", \"h.example.org\"]\nexample.org NS ns1.example.org\n")
+	for i := range 100000 {
+		fmt.Fprintf(&old, "host%d.example.org  A  10.0.0.1\nhost%d.example.org  MX  [\"mail.example.org\", 5]\n", i, i)
+	}
 	for _, bb := range []struct {
 		name    string
 		records int
@@ -32,6 +37,7 @@ func BenchmarkRead(b *testing.B) {
 	}{
 		{"zone=plain/records=1e6", 1000000, million(1000000)},
 		{"zone=signed/records=1e4", 10000, []byte(signed)},
+		{"zone=ancestor/records=2e5", 200000, []byte(old.String())},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			b.SetBytes(int64(len(bb.text)))

@@ -26,7 +26,7 @@ const (
 //
 // A name is absolute, with the final dot or without, in the rdata too. The rdata
 // may be a JSON list, with a name before the preference of an MX if one likes:
-// MX ["mail.example.org.", 5]. A TXT that starts with no quote is one string up to
+// MX ["mail.example.org.", 5], and a SOA without its last numbers. A TXT that starts with no quote is one string up to
 // the end of the line. A ; starts a comment, and so does a # at the start of a
 // word, but neither within quotes or a JSON list, and within an unquoted TXT
 // only behind white space. Every error is an *Error without file and line.
@@ -71,7 +71,7 @@ type lineParser struct {
 	s     []byte
 	i     int
 	line  int  // for messages
-	whole bool // the text of a TXT goes on to the very end, as the ancestor has it: no comment behind it
+	whole bool // a line of the ancestor's: a TXT goes on to the very end, no comment behind it, and a SOA may be incomplete without a list too
 	rd    rdata
 }
 
@@ -87,6 +87,9 @@ func (p *lineParser) rr(o LineOptions) (RR, *Error) {
 	tokens, err := p.values(h.typ)
 	if err != nil {
 		return RR{}, err
+	}
+	if p.whole && h.typ == record.TypeSOA {
+		tokens = completeSOA(tokens)
 	}
 	data, err := p.rd.parse(h.typ, h.typeAt, tokens)
 	if err != nil {
@@ -243,6 +246,9 @@ func (p *lineParser) values(t record.Type) ([]token, *Error) {
 		}
 		if ok {
 			return nil, extra.errorf("expected the end of the line after the JSON list, got %s", extra)
+		}
+		if t == record.TypeSOA {
+			tokens = completeSOA(tokens)
 		}
 		return tokens, nil
 	case t == record.TypeTXT && len(rest) > 0 && rest[0] != '"' && !generic(rest):

@@ -24,6 +24,7 @@ func TestParseRR(t *testing.T) {
 		{"a list and a comment", `m.com MX ["a.com", 5] # old`, "m.com. 3600 IN MX 5 a.com."},
 		{"a list of a type the library reads", `a.b CAA [0, "issue", "ca.example; x=1"]`, `a.b. 3600 IN CAA 0 issue "ca.example; x=1"`},
 		{"a SOA with a list of times", `a.b SOA ["n.b", "m.b", [1, 2, 3, 4, 5]]`, "a.b. 3600 IN SOA n.b. m.b. 1 2 3 4 5"},
+		{"an incomplete SOA as the ancestor has it", `a.b SOA ["n.b", "m.b"]`, "a.b. 3600 IN SOA n.b. m.b. 1 7200 900 1209600 300"},
 		{"an unquoted TXT is one string", "a.b TXT hello this is  some text  ", `a.b. 3600 IN TXT "hello this is  some text"`},
 		{"whose backslashes and quotes are themselves", `a.b TXT c:\d "e"`, `a.b. 3600 IN TXT "c:\\d \"e\""`},
 		{"whose ; and # start a comment behind white space only", "a.b TXT v=DKIM1; k=a#b; p= # key", `a.b. 3600 IN TXT "v=DKIM1; k=a#b; p="`},
@@ -41,6 +42,8 @@ func TestParseRR(t *testing.T) {
 		{"RFC 1876: the library reads LOC", "a.b LOC 52 22 23.000 N 4 53 32.000 E -2.00m", "a.b. 3600 IN LOC 52 22 23.000 N 04 53 32.000 E -2m 1m 10000m 10m"},
 		{"an escaped octet at the start of an owner", `\035a.b A 192.0.2.1`, `\035a.b. 3600 IN A 192.0.2.1`},
 		{"RFC 4291: an IPv4-mapped address is an AAAA", "a.b AAAA ::ffff:192.0.2.1", "a.b. 3600 IN AAAA ::ffff:192.0.2.1"},
+		{"RFC 4034 4.1.2: types in any order are one bitmap", "a.b NSEC c.d TYPE65280 MX A MX", "a.b. 3600 IN NSEC c.d. A MX TYPE65280"},
+		{"RFC 4034 2.2: an algorithm by its mnemonic", "a.b DNSKEY 256 3 rsasha256 AAEC", "a.b. 3600 IN DNSKEY 256 3 8 AAEC"},
 		{"X25 in quotes", `a.b X25 "311061700956"`, "a.b. 3600 IN X25 311061700956"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -105,6 +108,7 @@ func TestParseRRErrors(t *testing.T) {
 		{"a.b TYPE65280 foo", `column 15: expected \# and the rdata in hexadecimal, as TYPE65280 has no text form (RFC 3597): \# 4 0a000001, got "foo"`},
 		{"a.b DS 1 2 x abcd", `column 12: expected rdata as in: DS 60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118, got "x" (DS DigestType)`},
 		{"a.b SSHFP 1", `column 11: expected rdata as in: SSHFP 1 1 123456789abcdef67890123456789abcdef67890, got "1" (SSHFP Type)`},
+		{"a.b UINFO x y", `column 13: expected the end of the record, got "y"; a record is written as in: UINFO "account info"`},
 		{"a.b DS", "column 7: expected the rdata of a DS record, got the end of the record; for example: DS 60485 5 1 2BB183AF5F22588179A53B0A98631FAD1A292118"},
 		{"a.b A 1.2.3.4\nx.y A 1.2.3.4", "column 14: expected one line of text"},
 	} {
