@@ -359,3 +359,32 @@ func TestShutdownWithoutServe(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
+	c := dial(t, addrs[0])
+	_ = c.SetReadBuffer(4096)
+	stuck := make(chan struct{})
+	go func() { // never reads: the server's write must be waiting when the shutdown comes
+		defer close(stuck)
+		q := frame(t, addressQuery("www.example.org."))
+		for {
+			if _, err := c.Write(q); err != nil {
+				return
+			}
+		}
+	}()
+	for replied(s) == 0 {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_ = s.Shutdown(ctx) // an error or not: the connection may have been between two writes
+	_ = c.Close()
+	<-stuck
+}
+
+func replied(s *Server) uint64 {
+	st := s.Stats()
+	return st.Total()
+}
