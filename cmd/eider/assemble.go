@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/eider-dns/eider/checkpoint"
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/admin"
+	"github.com/eider-dns/eider/cluster/admin/metrics"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/store"
 )
@@ -33,7 +34,7 @@ type node struct {
 	store    *store.Store
 	dns      *nameserver.Server
 	admin    *admin.Server
-	http     io.Closer
+	http     *metrics.Listener // nil without http_loc
 	fsm      atomic.Pointer[checkpoint.FSM]
 	late     *lateProposer
 	since    atomic.Pointer[time.Time] // answering since
@@ -54,7 +55,7 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 		return nil, err
 	}
 	if err := n.listen(ctx); err != nil {
-		return nil, errors.Join(err, n.store.Close())
+		return nil, errors.Join(err, n.abandon())
 	}
 	settled := make(chan error, 1)
 	go func() { settled <- n.join(ctx) }()
@@ -73,11 +74,16 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 		err = <-settled
 	}
 	if err != nil {
-		stopping, cancel := context.WithTimeout(context.Background(), stopTime)
-		defer cancel()
-		return nil, errors.Join(err, n.stop(stopping))
+		return nil, errors.Join(err, n.abandon())
 	}
 	return n, nil
+}
+
+// abandon stops a node that did not come up.
+func (n *node) abandon() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	return n.stop(ctx)
 }
 
 // serve answers queries until the server is shut down.
@@ -110,8 +116,35 @@ func (n *node) listen(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	_, err = n.admin.Listen(s.node.AdminLoc)
+	if _, err = n.admin.Listen(s.node.AdminLoc); err != nil || s.node.HTTPLoc == "" {
+		return err
+	}
+	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
+		Queries: n.dns.Stats, Status: n.admin.Status, State: n.stateFigures,
+		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
+	}, n.readiness)
 	return err
+}
+
+// stateFigures are those of the state machine, once there is one.
+func (n *node) stateFigures() (checkpoint.Stats, bool) {
+	fsm := n.fsm.Load()
+	if fsm == nil {
+		return checkpoint.Stats{}, false
+	}
+	return fsm.Stats(), true
+}
+
+// readiness is nil while this node may take queries: it answers, and has had
+// something to answer from. Whether there is a quorum does not matter for that.
+func (n *node) readiness() error {
+	switch {
+	case n.since.Load() == nil:
+		return errors.New("not answering yet")
+	case n.store.Applied() == 0:
+		return errors.New("no data yet: nothing of the cluster has reached this node")
+	}
+	return nil
 }
 
 // join builds the view in memory, makes the state machine over it, and starts Raft.

@@ -51,7 +51,7 @@ func clusterStatus(c *cli.Context) error {
 			line(c, "%v", err)
 		}
 		select {
-		case <-c.Context.Done():
+		case <-c.Done():
 			return nil
 		case <-tick.C:
 		}

@@ -27,8 +27,10 @@ const (
 
 // nodeFlags are those of `eider node`.
 func nodeFlags() []cli.Flag {
-	return []cli.Flag{nodeFlag(), configFlag(), zoneFileFlag(), dataDirFlag(), silentFlag(),
-		strictFlag("a bad zone file ends the node instead of being left out"), lenientFlag(), logLevelFlag(), logFormatFlag()}
+	return []cli.Flag{
+		nodeFlag(), configFlag(), zoneFileFlag(), dataDirFlag(), silentFlag(),
+		strictFlag("a bad zone file ends the node instead of being left out"), lenientFlag(), logLevelFlag(), logFormatFlag(),
+	}
 }
 
 // Flags several commands share. A flag is a value of its own for each command

@@ -152,7 +152,7 @@ func askLine(ctx context.Context, node *admin.Client, text string) (string, erro
 		return "", err
 	}
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if _, err := io.WriteString(conn, text+"\n"); err != nil {
 		return "", fmt.Errorf("%w: %w", admin.ErrUnknown, err)
 	}
