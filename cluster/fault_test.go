@@ -13,6 +13,7 @@ import (
 
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/clustertest"
+	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -422,22 +423,18 @@ func TestForeignDataDirectory(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	c.WaitLeader()
 	c.Kill(0)
-	c.Config.Nodes[0].ID = "7"
-	err := c.TryRestart(0)
-	c.Config.Nodes[0].ID = "0"
+	err := c.TryRestart(0, func(own *config.Config) { own.Nodes[0].ID = "7" })
 	if !errors.Is(err, cluster.ErrForeign) {
 		t.Errorf("another id: %v", err)
 	}
-	c.Config.Cluster = "another"
-	err = c.TryRestart(0)
-	c.Config.Cluster = "eider"
+	err = c.TryRestart(0, func(own *config.Config) { own.Cluster = "another" })
 	if !errors.Is(err, cluster.ErrForeign) {
 		t.Errorf("another cluster: %v", err)
 	}
 	if err := os.Remove(filepath.Join(c.Dir(0), "identity.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.TryRestart(0); !errors.Is(err, cluster.ErrForeign) {
+	if err := c.TryRestart(0, nil); !errors.Is(err, cluster.ErrForeign) {
 		t.Errorf("no identity: %v", err)
 	}
 	c.Wipe(0)
@@ -510,8 +507,10 @@ func TestNewAddress(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	at := follower(c)
 	c.Kill(at)
-	c.Config.Nodes[at].RaftLoc = clustertest.Config(t, 1).Nodes[0].RaftLoc
-	c.Restart(at)
+	moved := clustertest.Config(t, 1).Nodes[0].RaftLoc
+	if err := c.TryRestart(at, func(own *config.Config) { own.Nodes[at].RaftLoc = moved }); err != nil {
+		t.Fatal(err)
+	}
 	c.WaitLeader()
 	propose(t, c.Node(at), 1)
 }
@@ -544,4 +543,31 @@ func TestProposalsDuringTransfers(t *testing.T) {
 	}
 	cancel()
 	writers.Wait()
+}
+
+// After a failed write Raft is closed and opened again, while the process and
+// what it answers live on.
+func TestFailedLogRestartsRaft(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	propose(t, c.Node(leader), 5)
+	c.Node(leader).FailLog()
+	c.Until("the node notices", func() error {
+		if c.Node(leader).IsLeader() {
+			return errors.New("it leads")
+		}
+		return nil
+	})
+	propose(t, c.Node((leader+1)%3), 5)
+	c.WaitLeader()
+	propose(t, c.Node(leader), 1)
+}
+
+func TestNodeAloneLeadsAtOnce(t *testing.T) {
+	start := time.Now()
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1, Timeouts: slow})
+	propose(t, c.Node(0), 1)
+	if took := time.Since(start); took > slow.Heartbeat {
+		t.Errorf("the first change of a lone node took %v", took)
+	}
 }

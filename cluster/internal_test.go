@@ -234,6 +234,25 @@ func TestDeleteRange(t *testing.T) {
 	}
 }
 
+// The entry before the first one of a log is known by its term, and is never sent.
+func TestLastEntryOfTheCheckpointIsStoodInFor(t *testing.T) {
+	l := testLogs(t, Tuning{}, 0)
+	l.snapshot = func() (uint64, uint64) { return 3, 7 }
+	fill(t, l, 4, 5)
+	var e raft.Log
+	if err := l.GetLog(3, &e); err != nil || e.Index != 3 || e.Term != 7 {
+		t.Fatalf("got %+v, %v", e, err)
+	}
+	if err := l.GetLog(2, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("an entry before: %v", err)
+	}
+	trans := testTransport(t, testPort(t, "a"))
+	err := trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{&e}}, new(raft.AppendEntriesResponse))
+	if !errors.Is(err, raft.ErrLogNotFound) {
+		t.Errorf("sent: %v", err)
+	}
+}
+
 func TestFailedAppendIsReported(t *testing.T) {
 	l := testLogs(t, Tuning{}, 0)
 	l.close()

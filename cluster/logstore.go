@@ -44,9 +44,10 @@ type logStore struct {
 	bolt          *raftboltdb.BoltStore
 	log           *slog.Logger
 	tuning        Tuning
-	ctx           context.Context // ends with the run: no more retries
-	safe          func() uint64   // entries up to here are in every live node's checkpoint
-	failed        chan error      // one write error; raft must be restarted from disk
+	ctx           context.Context             // ends with the run: no more retries
+	safe          func() uint64               // entries up to here are in every live node's checkpoint
+	snapshot      func() (index, term uint64) // the newest; nil: none
+	failed        chan error                  // one write error; raft must be restarted from disk
 
 	writing  atomic.Int64 // when the write under way began, Unix nanoseconds; 0: none
 	broken   atomic.Bool
@@ -121,6 +122,24 @@ func (l *logStore) timed(write func() error) error {
 }
 
 func (l *logStore) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
+
+// standIn marks an entry that GetLog made up; transport never sends one.
+const standIn = "eider: stands for an entry of the checkpoint"
+
+// GetLog reads an entry. The last entry of the checkpoint, if the log does not hold it, is stood in for by one with
+// its term: Raft looks for the entry before those it is sent in the log alone once there is anything behind it, and a
+// log that was lost, or begun by a snapshot, would then be refused for ever.
+func (l *logStore) GetLog(index uint64, e *raft.Log) error {
+	err := l.LogStore.GetLog(index, e)
+	if !errors.Is(err, raft.ErrLogNotFound) || l.snapshot == nil {
+		return err
+	}
+	if at, term := l.snapshot(); at == index && term > 0 {
+		*e = raft.Log{Index: at, Term: term, Type: raft.LogNoop, Extensions: []byte(standIn)}
+		return nil
+	}
+	return err
+}
 
 // StoreLogs appends durably. After an error raft's idea of its last entry may be
 // wrong, so that it has to be started again from disk.

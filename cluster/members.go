@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// lagToVote is how far behind a node to become voter may be, in entries.
+	// lagToVote is how far behind a node to become voter may be in applying, in entries.
 	lagToVote = 1000
 	// pollTimeout bounds the question to one node.
 	pollTimeout = time.Second
@@ -36,6 +36,8 @@ type members struct {
 
 	state  sync.Mutex
 	polled map[string]polled
+	// previous is the leader's last index at the poll before: who keeps up has that by now.
+	previous uint64
 }
 
 // polled is what a node last said.
@@ -88,6 +90,7 @@ func (m *members) lost(r *run) bool {
 func (m *members) forget() {
 	m.state.Lock()
 	clear(m.polled)
+	m.previous = 0
 	m.state.Unlock()
 }
 
@@ -153,13 +156,14 @@ func (m *members) note(r *run, answers map[string]Status) {
 	for id, st := range answers {
 		p := polled{status: st, since: m.polled[id].since}
 		switch {
-		case st.LastIndex+lagToVote < last || st.Applied+lagToVote < last || st.Leader != m.n.id:
+		case st.LastIndex < m.previous || st.Applied+lagToVote < last || st.Leader != m.n.id:
 			p.since = time.Time{}
 		case p.since.IsZero():
 			p.since = time.Now()
 		}
 		m.polled[id] = p
 	}
+	m.previous = last
 }
 
 func (m *members) keepsUp(id string) bool {

@@ -25,6 +25,8 @@ const (
 	// failed.
 	restartLeast = time.Second
 	restartMost  = 15 * time.Second
+	// snapshotRetry is the pause after a snapshot that failed.
+	snapshotRetry = 5 * time.Second
 	// keepEvery is how often the snapshot trigger looks.
 	keepEvery = 500 * time.Millisecond
 )
@@ -53,6 +55,12 @@ func (n *Node) newRun() (*run, error) {
 	if r.logs, err = openLogs(r.ctx, n.dir, n.tuning, n.log, n.safe.Load); err != nil {
 		r.cancel()
 		return nil, err
+	}
+	r.logs.snapshot = func() (uint64, uint64) {
+		if list, err := n.snaps.List(); err == nil && len(list) > 0 {
+			return list[0].Index, list[0].Term
+		}
+		return 0, 0
 	}
 	return r, nil
 }
@@ -94,6 +102,7 @@ func (r *run) start() error {
 	r.wg.Go(r.watch)
 	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend) })
 	r.wg.Go(r.keep)
+	r.wg.Go(r.prod)
 	r.wg.Go(func() { n.members.run(r) })
 	return nil
 }
@@ -154,6 +163,7 @@ func (r *run) servers() []raft.Server { return r.raft.GetConfiguration().Configu
 
 // keep takes a snapshot when enough was logged since the last one.
 func (r *run) keep() {
+	var retry time.Time
 	tick := time.NewTicker(min(keepEvery, r.n.tuning.Poll))
 	defer tick.Stop()
 	for {
@@ -172,8 +182,12 @@ func (r *run) keep() {
 		if last-durable < t.SnapshotEntries && r.logs.bytes.Load() < t.SnapshotBytes && time.Since(time.Unix(0, r.since.Load())) < t.SnapshotAge {
 			continue
 		}
+		if time.Now().Before(retry) {
+			continue
+		}
 		if err := r.snapshot(r.ctx); err != nil {
 			r.n.log.Warn("snapshot not taken", slog.Any("err", err))
+			retry = time.Now().Add(snapshotRetry)
 		}
 	}
 }

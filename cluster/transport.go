@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -53,6 +54,11 @@ func (t *transport) SetHeartbeatHandler(func(rpc raft.RPC)) {}
 // AppendEntries fails while the log of this node hangs: the messages sent by the
 // commit timeout would keep followers loyal to a leader that can commit nothing.
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	for _, e := range args.Entries {
+		if string(e.Extensions) == standIn {
+			return fmt.Errorf("entry %d is in the checkpoint alone: %w", e.Index, raft.ErrLogNotFound)
+		}
+	}
 	err := errStalled
 	if !t.logs.stalled() {
 		err = t.NetworkTransport.AppendEntries(id, target, args, resp)

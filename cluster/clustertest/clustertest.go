@@ -148,13 +148,19 @@ func (c *Cluster) Ledger(i int) *Ledger { return c.Machine(i).StateMachine.(*Led
 // Restart starts node i, which must be down.
 func (c *Cluster) Restart(i int) {
 	c.tb.Helper()
-	if err := c.TryRestart(i); err != nil {
+	if err := c.TryRestart(i, nil); err != nil {
 		c.tb.Fatalf("start node %d: %v", i, err)
 	}
 }
 
-// TryRestart is Restart for tests that expect an error.
-func (c *Cluster) TryRestart(i int) error {
+// TryRestart is Restart for tests that expect an error, or give the node a config
+// of its own; change gets a copy.
+func (c *Cluster) TryRestart(i int, change func(*config.Config)) error {
+	own := *c.Config
+	own.Nodes = slices.Clone(own.Nodes)
+	if change != nil {
+		change(&own)
+	}
 	if err := os.MkdirAll(c.Dir(i), 0o700); err != nil {
 		return err
 	}
@@ -163,7 +169,7 @@ func (c *Cluster) TryRestart(i int) error {
 		return err
 	}
 	o := cluster.Options{
-		ID: c.Config.Nodes[i].ID, Config: c.Config, StateMachine: m.StateMachine, Snapshots: m.Snapshots, Dir: c.Dir(i),
+		ID: own.Nodes[i].ID, Config: &own, StateMachine: m.StateMachine, Snapshots: m.Snapshots, Dir: c.Dir(i),
 		Log: c.o.Log, Tuning: c.o.Tuning, Dial: c.dialer(i),
 	}
 	if c.o.Report != nil {
