@@ -27,8 +27,10 @@ func TestServeLines(t *testing.T) {
 		rule, input string
 		want        []string // the start of each answer
 	}{
-		{"one answer line to each line", "ADD: a.example.com A 192.0.2.1\nADD: b.example.com A 192.0.2.1\n",
-			[]string{"OK index=1 zone=example.com. serial=2", "OK index=1 zone=example.com. serial=3"}},
+		{
+			"one answer line to each line", "ADD: a.example.com A 192.0.2.1\nADD: b.example.com A 192.0.2.1\n",
+			[]string{"OK index=1 zone=example.com. serial=2", "OK index=1 zone=example.com. serial=3"},
+		},
 		{"blank lines and comments get no answer", "\n# x\n; y\n \t\nADD: a.example.com A 192.0.2.1\n\n", []string{"OK index=1"}},
 		{"a record that is there is UNCHANGED", "ADD: a.example.com A 192.0.2.1\nADD: a.example.com A 192.0.2.1\n", []string{"OK", "UNCHANGED"}},
 		{"what is not there is NOT-FOUND, and reading goes on", "REMOVE: a.example.com A 192.0.2.1\nADD: a.example.com A 192.0.2.1\n", []string{"NOT-FOUND", "OK"}},
@@ -42,12 +44,18 @@ func TestServeLines(t *testing.T) {
 		{"QUIT ends the reader", "QUIT\nADD: a.example.com A 192.0.2.1\n", []string{"OK bye"}},
 		{"HELP is one line", "help\n", []string{"HELP: ADD: owner"}},
 		{"STATUS is one line, about what came before it", "ADD: a.example.com A 192.0.2.1\nSTATUS\n", []string{"OK", "OK node=0 role=leader leader=0 term=3 applied=1"}},
-		{"BEGIN and COMMIT make one change", "BEGIN\nADD: a.example.com A 192.0.2.1\nADD: b.example.com A 192.0.2.1\nCOMMIT\n",
-			[]string{"OK begun", "QUEUED ops=1", "QUEUED ops=2", "OK index=1 zone=example.com. serial=2"}},
-		{"a transaction with a wrong line does nothing", "BEGIN\nADD: a.example.com A 192.0.2.1\nbogus\nCOMMIT\nREMOVE: a.example.com\n",
-			[]string{"OK begun", "QUEUED", "ERROR", "ERROR: 1 lines of the transaction", "NOT-FOUND"}},
-		{"a transaction is all or nothing", "BEGIN\nADD: a.example.com A 192.0.2.1\nADD: a.other.test A 192.0.2.1\nCOMMIT\n",
-			[]string{"OK begun", "QUEUED", "QUEUED", "REFUSED"}},
+		{
+			"BEGIN and COMMIT make one change", "BEGIN\nADD: a.example.com A 192.0.2.1\nADD: b.example.com A 192.0.2.1\nCOMMIT\n",
+			[]string{"OK begun", "QUEUED ops=1", "QUEUED ops=2", "OK index=1 zone=example.com. serial=2"},
+		},
+		{
+			"a transaction with a wrong line does nothing", "BEGIN\nADD: a.example.com A 192.0.2.1\nbogus\nCOMMIT\nREMOVE: a.example.com\n",
+			[]string{"OK begun", "QUEUED", "ERROR", "ERROR: 1 lines of the transaction", "NOT-FOUND"},
+		},
+		{
+			"a transaction is all or nothing", "BEGIN\nADD: a.example.com A 192.0.2.1\nADD: a.other.test A 192.0.2.1\nCOMMIT\n",
+			[]string{"OK begun", "QUEUED", "QUEUED", "REFUSED"},
+		},
 		{"ABORT drops the lines", "BEGIN\nADD: a.example.com A 192.0.2.1\nABORT\nREMOVE: a.example.com\n", []string{"OK begun", "QUEUED", "OK dropped=1", "NOT-FOUND"}},
 		{"COMMIT without BEGIN", "COMMIT\nABORT\n", []string{"ERROR: no transaction", "ERROR: no transaction"}},
 		{"BEGIN twice", "BEGIN\nBEGIN\nABORT\n", []string{"OK begun", "ERROR: a transaction is open", "OK dropped=0"}},
@@ -236,8 +244,8 @@ func FuzzServeLines(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	s := newServer(f, newFake("example.com"), func(o *Options) { o.AutoZone = true })
 	f.Fuzz(func(t *testing.T, input string) {
+		s := newServer(t, newFake("example.com"), func(o *Options) { o.AutoZone = true })
 		var out bytes.Buffer
 		if err := s.ServeLines(t.Context(), strings.NewReader(input), &out); err != nil {
 			t.Fatal(err)

@@ -44,8 +44,10 @@ func (b *builder) add(rr zonefile.RR) {
 			return
 		}
 	}
-	b.ops = append(b.ops, record.Op{Kind: record.OpLoadAdd, Flags: b.flags, Load: b.load,
-		Owner: rr.Owner, Type: rr.Type, TTL: rr.TTL, Data: [][]byte{rr.Data}})
+	b.ops = append(b.ops, record.Op{
+		Kind: record.OpLoadAdd, Flags: b.flags, Load: b.load,
+		Owner: rr.Owner, Type: rr.Type, TTL: rr.TTL, Data: [][]byte{rr.Data},
+	})
 	b.size += len(rr.Owner) + len(rr.Data) + opOverhead
 }
 

@@ -81,12 +81,11 @@ func (f Filter) sets(view Reader) (iter.Seq[record.RRset], error) {
 	}
 	var zone record.Zone
 	var ok bool
-	switch {
-	case f.Zone == "":
+	if f.Zone == "" {
 		if zone, ok = view.ZoneOf(f.Owner); !ok {
 			return nil, fmt.Errorf("no zone here holds %s", f.Owner)
 		}
-	default:
+	} else {
 		if zone, ok = findZone(view, f.Zone); !ok {
 			return nil, noZone(f.Zone)
 		}

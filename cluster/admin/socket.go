@@ -211,7 +211,7 @@ func (s *Server) serveConn(c *adminConn) {
 	isHTTP, err := sniff(c.in)
 	switch {
 	case err != nil:
-		c.Close()
+		_ = c.Close()
 	case isHTTP:
 		setDeadline(c.SetReadDeadline, 0)
 		s.httpIn.give(c) // the HTTP server closes it
@@ -220,7 +220,7 @@ func (s *Server) serveConn(c *adminConn) {
 		if err != nil && s.ctx.Err() == nil {
 			s.log.Debug("admin connection ended", slog.Any("err", err))
 		}
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -306,7 +306,7 @@ func (l *connListener) give(c net.Conn) {
 	select {
 	case l.conns <- c:
 	case <-l.closed:
-		c.Close()
+		_ = c.Close()
 	}
 }
 

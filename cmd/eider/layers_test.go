@@ -22,8 +22,9 @@ var layers = map[string][]string{
 
 	"nameserver/lookup/lookuptest": {"nameserver/lookup", "store/record", "github.com/miekg/dns"},
 
-	"nameserver": {"nameserver/lookup", "store", "store/record", "github.com/miekg/dns",
-		"golang.org/x/net", "golang.org/x/sys"},
+	"nameserver": {
+		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",
+	},
 	"checkpoint":            {"store", "store/record", "github.com/hashicorp/raft"},
 	"cluster/config":        {},
 	"cluster":               {"cluster/config", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},

@@ -80,8 +80,10 @@ func warner(c *cli.Context) func(zonefile.Warning) {
 }
 
 func showLoaded(c *cli.Context, o admin.Loaded) {
-	r := loadResult{File: o.Source.Path, Status: "OK", Records: o.Records, Serial: o.Serial, Index: o.Index,
-		Seconds: o.Took.Seconds(), Reason: o.Note}
+	r := loadResult{
+		File: o.Source.Path, Status: "OK", Records: o.Records, Serial: o.Serial, Index: o.Index,
+		Seconds: o.Took.Seconds(), Reason: o.Note,
+	}
 	if o.Zone != "" {
 		r.Zone = o.Zone.String()
 	}

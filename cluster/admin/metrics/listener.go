@@ -58,7 +58,7 @@ func Listen(addr string, from Sources, ready Ready) (*Listener, error) {
 	}
 	go func() {
 		defer close(out.done)
-		out.http.Serve(&capped{Listener: l, places: make(chan struct{}, maxConns)}) // ends with Close, and has nothing else to say
+		_ = out.http.Serve(&capped{Listener: l, places: make(chan struct{}, maxConns)}) // ends with Close, and has nothing else to say
 	}()
 	return out, nil
 }

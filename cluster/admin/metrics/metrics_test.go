@@ -146,7 +146,8 @@ func TestListener(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := client.Get("http://" + l.Addr().String() + "/health"); err == nil {
+	if resp, err := client.Get("http://" + l.Addr().String() + "/health"); err == nil {
+		resp.Body.Close()
 		t.Error("it answers after Close")
 	}
 }
