@@ -48,11 +48,11 @@ func answerResult(res record.Result) string {
 // answerError is the answer line to a change nobody decided. Its words tell what
 // was surely not done from what may have been (house style, the kinds of errors).
 func answerError(err error) string {
-	switch outcomeOf(err) {
-	case notDone:
-		return "UNAVAILABLE: not done, may be repeated: " + clean(err.Error())
+	switch why := err.Error(); outcomeOf(err) {
+	case notDone: // the cluster may have begun with the same words
+		return "UNAVAILABLE: not done, may be repeated: " + clean(strings.TrimPrefix(why, "not done: "))
 	case unknown:
-		return "UNAVAILABLE: outcome unknown, look before repeating: " + clean(err.Error())
+		return "UNAVAILABLE: outcome unknown, look before repeating: " + clean(strings.TrimPrefix(why, "outcome unknown: "))
 	default:
 		return "ERROR: " + clean(err.Error())
 	}
