@@ -47,7 +47,7 @@ func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 		}
 		attrs = append(attrs, attr(key, args[i+1]))
 	}
-	l.log.LogAttrs(ctx, to, msg, attrs...)
+	l.log.LogAttrs(ctx, to, msg, attrs...) //nolint:sloglint // the message is the library's
 }
 
 func attr(key string, v any) slog.Attr {

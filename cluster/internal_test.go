@@ -93,7 +93,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	answered := make(chan error, 1)
 	go func() {
 		heartbeat := raft.AppendEntriesRequest{RPCHeader: raft.RPCHeader{Addr: []byte("a")}, Term: 7} // what the library takes for one
-		answered <- a.AppendEntries("b", raft.ServerAddress(b.LocalAddr()), &heartbeat, new(raft.AppendEntriesResponse))
+		answered <- a.AppendEntries("b", b.LocalAddr(), &heartbeat, new(raft.AppendEntriesResponse))
 	}()
 	select {
 	case rpc := <-b.Consumer():

@@ -221,6 +221,7 @@ func (l *logStore) GetUint64(key []byte) (uint64, error) { return l.bolt.GetUint
 func (l *logStore) Set(key, val []byte) error {
 	return l.retry(key, func() error { return l.bolt.Set(key, val) })
 }
+
 func (l *logStore) SetUint64(key []byte, val uint64) error {
 	return l.retry(key, func() error { return l.bolt.SetUint64(key, val) })
 }

@@ -244,7 +244,7 @@ func (m *members) tell(ctx context.Context, r *run) {
 	var telling sync.WaitGroup
 	for _, s := range r.servers() {
 		if string(s.ID) != m.n.id {
-			telling.Go(func() { m.n.askStatus(ctx, string(s.Address), note) }) // the next poll says it again
+			telling.Go(func() { _, _ = m.n.askStatus(ctx, string(s.Address), note) }) // the next poll says it again
 		}
 	}
 	telling.Wait()

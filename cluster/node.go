@@ -47,7 +47,6 @@ type Node struct {
 	stopped  chan struct{} // closed when shutdown begins; waiters go home
 	done     chan struct{} // closed when the supervisor is gone
 	stopOnce sync.Once
-	abrupt   atomic.Bool
 }
 
 // leader is who leads as far as this node knows.
@@ -170,8 +169,12 @@ func (n *Node) claimLog(logs *logStore, sm StateMachine) (token, error) {
 		return logID, fmt.Errorf("%w: the log in %s is not that of this node's %s; move it away to let this node join anew", ErrForeign, n.dir, identityFile)
 	}
 	if !there {
-		if last, err := logs.LastIndex(); err != nil || last > 0 {
-			return logID, fmt.Errorf("%w: the log in %s bears no id (%v)", ErrForeign, n.dir, err)
+		last, err := logs.LastIndex()
+		if err != nil {
+			return logID, fmt.Errorf("read the log in %s: %w", n.dir, err)
+		}
+		if last > 0 {
+			return logID, fmt.Errorf("%w: the log in %s bears no id", ErrForeign, n.dir)
 		}
 		logID = newToken()
 		if err := logs.setLogID(logID); err != nil {

@@ -101,7 +101,7 @@ func (n *Node) proposeAll(ctx context.Context, changes [][]byte) (results []reco
 		if errors.Is(last, kind) {
 			return results, index, last
 		}
-		if kind == ErrNoLeader && errors.Is(last, ErrUnknown) { // of an attempt whose changes have got results since
+		if unsure <= len(results) && errors.Is(last, ErrUnknown) { // of an attempt whose changes have got results since
 			last = errors.New("no leader took the rest in time")
 		}
 		return results, index, fmt.Errorf("%w: %w", kind, last)

@@ -104,14 +104,3 @@ func (t *transport) quorum(c raft.Configuration, self raft.ServerID, most time.D
 	}
 	return reached > voters/2
 }
-
-// lastContact is when a follower answered last; the zero time if it never did
-// or its last message failed.
-func (t *transport) lastContact(id raft.ServerID) time.Time {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if k := t.contact[id]; k.ok {
-		return k.at
-	}
-	return time.Time{}
-}

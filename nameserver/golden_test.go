@@ -202,8 +202,15 @@ func render(a *dns.Msg) string {
 	for _, f := range []struct {
 		set  bool
 		name string
-	}{{a.Authoritative, "aa"}, {a.Truncated, "tc"}, {a.RecursionDesired, "rd"}, {a.RecursionAvailable, "ra"},
-		{a.AuthenticatedData, "ad"}, {a.CheckingDisabled, "cd"}, {opt != nil && opt.Do(), "do"}} {
+	}{
+		{a.Authoritative, "aa"},
+		{a.Truncated, "tc"},
+		{a.RecursionDesired, "rd"},
+		{a.RecursionAvailable, "ra"},
+		{a.AuthenticatedData, "ad"},
+		{a.CheckingDisabled, "cd"},
+		{opt != nil && opt.Do(), "do"},
+	} {
 		if f.set {
 			b.WriteString(" " + f.name)
 		}

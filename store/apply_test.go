@@ -232,8 +232,10 @@ func TestJournalTotalBound(t *testing.T) {
 		apex := fmt.Sprintf("z%d.test.", z)
 		e := Entry{Changes: [][]byte{encode(t, createZone(apex))}}
 		for i := range 10 {
-			op := record.Op{Kind: record.OpReplaceRRset, Owner: record.MustName("x." + apex), Type: 65400, TTL: 60,
-				Data: [][]byte{append(make([]byte, 50000), byte(i))}}
+			op := record.Op{
+				Kind: record.OpReplaceRRset, Owner: record.MustName("x." + apex), Type: 65400, TTL: 60,
+				Data: [][]byte{append(make([]byte, 50000), byte(i))},
+			}
 			e.Changes = append(e.Changes, encode(t, record.Change{Ops: []record.Op{op}}))
 		}
 		index++

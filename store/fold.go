@@ -88,14 +88,13 @@ func (s *Store) reopen() error {
 
 // fold is one run of Fold.
 type fold struct {
-	meta    fileMeta
-	from    *node
-	to      *View
-	sum     uint64
-	live    map[uint32]bool // ids in use, once a key of an unused one was met
-	block   []byte
-	last    uint32 // the garbage id met last
-	deletes int
+	meta  fileMeta
+	from  *node
+	to    *View
+	sum   uint64
+	live  map[uint32]bool // ids in use, once a key of an unused one was met
+	block []byte
+	last  uint32 // the garbage id met last
 }
 
 func (f *fold) write(tx *bbolt.Tx) error {

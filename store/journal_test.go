@@ -22,16 +22,24 @@ func TestDiffs(t *testing.T) {
 		{"a new record", nil, add("x.example.org 60 A 192.0.2.1"), "+x.example.org. 60 IN A 192.0.2.1"},
 		{"a record joins others", nil, add("www.example.org 300 A 192.0.2.11"), "+www.example.org. 300 IN A 192.0.2.11"},
 		{"a record goes", nil, remove("www.example.org A 192.0.2.10"), "-www.example.org. 300 IN A 192.0.2.10"},
-		{"another TTL: all records of the RRset are in both", nil, add("www.example.org 60 A 192.0.2.11"),
-			"-www.example.org. 300 IN A 192.0.2.10|+www.example.org. 60 IN A 192.0.2.10|+www.example.org. 60 IN A 192.0.2.11"},
+		{
+			"another TTL: all records of the RRset are in both", nil, add("www.example.org 60 A 192.0.2.11"),
+			"-www.example.org. 300 IN A 192.0.2.10|+www.example.org. 60 IN A 192.0.2.10|+www.example.org. 60 IN A 192.0.2.11",
+		},
 		{"a signature joins", nil, add("www.example.org " + signature), "+" + sig},
 		{"a signature goes", add("www.example.org " + signature), remove("www.example.org " + signature), "-" + sig},
-		{"a signature goes with its RRset", add("www.example.org " + signature), remove("www.example.org A 192.0.2.10"),
-			"-www.example.org. 300 IN A 192.0.2.10|-" + sig},
-		{"a signature that was there first is not sent as gone for good", add("x.example.org " + signature), add("x.example.org 300 A 192.0.2.1"),
-			"-x" + sig[3:] + "|+x.example.org. 300 IN A 192.0.2.1|+x" + sig[3:]},
-		{"what a change does and undoes is not in it", nil, append(add("y.example.org 60 A 192.0.2.1", "x.example.org 60 A 192.0.2.1"), remove("y.example.org A 192.0.2.1")...),
-			"+x.example.org. 60 IN A 192.0.2.1"},
+		{
+			"a signature goes with its RRset", add("www.example.org " + signature), remove("www.example.org A 192.0.2.10"),
+			"-www.example.org. 300 IN A 192.0.2.10|-" + sig,
+		},
+		{
+			"a signature that was there first is not sent as gone for good", add("x.example.org " + signature), add("x.example.org 300 A 192.0.2.1"),
+			"-x" + sig[3:] + "|+x.example.org. 300 IN A 192.0.2.1|+x" + sig[3:],
+		},
+		{
+			"what a change does and undoes is not in it", nil, append(add("y.example.org 60 A 192.0.2.1", "x.example.org 60 A 192.0.2.1"), remove("y.example.org A 192.0.2.1")...),
+			"+x.example.org. 60 IN A 192.0.2.1",
+		},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			s := storetest.Open(t)

@@ -86,11 +86,9 @@ func splitSetKey(key []byte) (zone uint32, name []byte, t record.Type, ok bool) 
 
 // zoneValue is what the store keeps of a zone in spaceZone.
 type zoneValue struct {
-	id           uint32
-	serial       uint32
-	journalCount uint32      // diffs kept
-	journalBytes uint64      // what they take
-	apex         record.Name // in the case it was written
+	id     uint32
+	serial uint32
+	apex   record.Name // in the case it was written
 }
 
 func (z *zoneValue) append(dst []byte) []byte {
@@ -222,7 +220,7 @@ func checkSummed(key, stored []byte) (val []byte, crc uint32, err error) {
 
 // checkValue verifies that a value is what its key space holds.
 func checkValue(key, val []byte) error {
-	ok := true
+	var ok bool
 	switch space := key[0]; {
 	case isSet(space):
 		_, _, _, ok = splitSetKey(key)

@@ -153,35 +153,59 @@ func TestOps(t *testing.T) {
 	}
 	const soaRest = "3600 600 86400 60"
 	runOps(t, []opsRow{
-		{rule: "ADD: a new record bumps the serial by one", ops: add("new.example.org 60 A 192.0.2.99"),
-			status: record.OK, serial: 101, has: "new.example.org. 60 IN A 192.0.2.99"},
-		{rule: "ADD: a record already there is unchanged", ops: add("www.example.org 300 A 192.0.2.10"),
-			status: record.Unchanged, serial: 100},
+		{
+			rule: "ADD: a new record bumps the serial by one", ops: add("new.example.org 60 A 192.0.2.99"),
+			status: record.OK, serial: 101, has: "new.example.org. 60 IN A 192.0.2.99",
+		},
+		{
+			rule: "ADD: a record already there is unchanged", ops: add("www.example.org 300 A 192.0.2.10"),
+			status: record.Unchanged, serial: 100,
+		},
 		{rule: "ADD: the owner's case is no difference", ops: add("WWW.Example.Org 300 A 192.0.2.10"), status: record.Unchanged, serial: 100},
-		{rule: "ADD: joins the RRset and sets the TTL of all of it (RFC 2181 5.2)", ops: add("www.example.org 60 A 192.0.2.11"),
-			status: record.OK, serial: 101, has: "www.example.org. 60 IN A 192.0.2.10|www.example.org. 60 IN A 192.0.2.11"},
-		{rule: "ADD: only another TTL is a change", ops: add("www.example.org 60 A 192.0.2.10"), status: record.OK, serial: 101,
-			has: "www.example.org. 60 IN A 192.0.2.10"},
-		{rule: "ADD: OpKeepTTL keeps the TTL of an RRset that exists", ops: with(add("www.example.org 60 A 192.0.2.11"), flag(record.OpKeepTTL)),
-			status: record.OK, has: "www.example.org. 300 IN A 192.0.2.11"},
-		{rule: "ADD: OpKeepTTL gives its TTL to a new RRset", ops: with(add("n.example.org 60 A 192.0.2.11"), flag(record.OpKeepTTL)),
-			status: record.OK, has: "n.example.org. 60 IN A 192.0.2.11"},
+		{
+			rule: "ADD: joins the RRset and sets the TTL of all of it (RFC 2181 5.2)", ops: add("www.example.org 60 A 192.0.2.11"),
+			status: record.OK, serial: 101, has: "www.example.org. 60 IN A 192.0.2.10|www.example.org. 60 IN A 192.0.2.11",
+		},
+		{
+			rule: "ADD: only another TTL is a change", ops: add("www.example.org 60 A 192.0.2.10"), status: record.OK, serial: 101,
+			has: "www.example.org. 60 IN A 192.0.2.10",
+		},
+		{
+			rule: "ADD: OpKeepTTL keeps the TTL of an RRset that exists", ops: with(add("www.example.org 60 A 192.0.2.11"), flag(record.OpKeepTTL)),
+			status: record.OK, has: "www.example.org. 300 IN A 192.0.2.11",
+		},
+		{
+			rule: "ADD: OpKeepTTL gives its TTL to a new RRset", ops: with(add("n.example.org 60 A 192.0.2.11"), flag(record.OpKeepTTL)),
+			status: record.OK, has: "n.example.org. 60 IN A 192.0.2.11",
+		},
 		{rule: "ADD: the case of a new owner is kept", ops: add("NeW.example.org 60 A 192.0.2.11"), status: record.OK, has: "NeW.example.org. 60 IN A 192.0.2.11"},
-		{rule: "ADD: the case of an owner there stays", ops: add("MIXED.example.org 300 TXT \"more\""), status: record.OK,
-			has: "Mixed.example.org. 300 IN TXT \"more\"|Mixed.example.org. 300 IN TXT \"kept as written\""},
+		{
+			rule: "ADD: the case of an owner there stays", ops: add("MIXED.example.org 300 TXT \"more\""), status: record.OK,
+			has: "Mixed.example.org. 300 IN TXT \"more\"|Mixed.example.org. 300 IN TXT \"kept as written\"",
+		},
 		{rule: "several records bump the serial once", ops: add("x.example.org 60 A 192.0.2.11", "y.example.org 60 A 192.0.2.11"), status: record.OK, serial: 101},
-		{rule: "ADD then REMOVE of the same is no change", ops: append(add("x.example.org 60 A 192.0.2.11"), remove("x.example.org A 192.0.2.11")...),
-			status: record.Unchanged, serial: 100},
-		{rule: "a change applies wholly or not at all", ops: append(add("x.example.org 60 A 192.0.2.11"), add("alias.example.org 60 A 192.0.2.1")...),
-			status: record.Refused, cause: record.CauseRule, hasNot: "x.example.org. 60 IN A 192.0.2.11"},
+		{
+			rule: "ADD then REMOVE of the same is no change", ops: append(add("x.example.org 60 A 192.0.2.11"), remove("x.example.org A 192.0.2.11")...),
+			status: record.Unchanged, serial: 100,
+		},
+		{
+			rule: "a change applies wholly or not at all", ops: append(add("x.example.org 60 A 192.0.2.11"), add("alias.example.org 60 A 192.0.2.1")...),
+			status: record.Refused, cause: record.CauseRule, hasNot: "x.example.org. 60 IN A 192.0.2.11",
+		},
 		{rule: "an op without data makes no sense", ops: rrset(record.OpAdd, "x.example.org", record.TypeA), status: record.Refused, cause: record.CauseFormat},
-		{rule: "rdata that does not fit its type is refused", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeA, Data: [][]byte{{1, 2, 3}}}},
-			status: record.Refused, cause: record.CauseFormat},
+		{
+			rule: "rdata that does not fit its type is refused", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeA, Data: [][]byte{{1, 2, 3}}}},
+			status: record.Refused, cause: record.CauseFormat,
+		},
 		{rule: "rdata is made canonical (RFC 4034 6.2)", ops: add("example.org 300 NS NS1.EXAMPLE.org."), status: record.Unchanged},
-		{rule: "RFC 6895 3.1: a meta-type is no data", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeANY, Data: [][]byte{{1}}}},
-			status: record.Refused, cause: record.CauseRule},
-		{rule: "RFC 2181 8: a TTL over 2^31-1 is refused", ops: with(add("x.example.org 60 A 192.0.2.1"), func(o *record.Op) { o.TTL = 1 << 31 }),
-			status: record.Refused, cause: record.CauseRule},
+		{
+			rule: "RFC 6895 3.1: a meta-type is no data", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeANY, Data: [][]byte{{1}}}},
+			status: record.Refused, cause: record.CauseRule,
+		},
+		{
+			rule: "RFC 2181 8: a TTL over 2^31-1 is refused", ops: with(add("x.example.org 60 A 192.0.2.1"), func(o *record.Op) { o.TTL = 1 << 31 }),
+			status: record.Refused, cause: record.CauseRule,
+		},
 
 		{rule: "a name in no zone of the cluster is refused", ops: add("www.example.com 60 A 192.0.2.1"), status: record.Refused, cause: record.CauseNoZone},
 		{rule: "a zone named that is not there is refused", ops: with(add("www.example.org 60 A 192.0.2.1"), zone("example.com")), status: record.Refused, cause: record.CauseNoZone},
@@ -199,8 +223,10 @@ func TestOps(t *testing.T) {
 			add("alias.example.org 300 RRSIG CNAME 13 3 300 20300101000000 20200101000000 12345 example.org. AAAA")...), status: record.OK},
 		{rule: "RFC 4034 4: a CNAME may come beside an NSEC", before: add("n.example.org 300 NSEC b.example.org. CNAME"), ops: add("n.example.org 60 CNAME www.example.org."), status: record.OK},
 		{rule: "REMOVE CNAME and ADD other data in one change", ops: append(remove("alias.example.org CNAME www.example.org."), add("alias.example.org 60 A 192.0.2.1")...), status: record.OK},
-		{rule: "OpLenient keeps a CNAME beside other data", ops: with(add("www.example.org 60 CNAME x.example.org."), flag(record.OpLenient)), status: record.OK,
-			has: "www.example.org. 300 IN A 192.0.2.10|www.example.org. 60 IN CNAME x.example.org."},
+		{
+			rule: "OpLenient keeps a CNAME beside other data", ops: with(add("www.example.org 60 CNAME x.example.org."), flag(record.OpLenient)), status: record.OK,
+			has: "www.example.org. 300 IN A 192.0.2.10|www.example.org. 60 IN CNAME x.example.org.",
+		},
 		{rule: "RFC 6672 2.4: one DNAME at a name", ops: add("d.example.org 60 DNAME other.example.net."), status: record.Refused, cause: record.CauseRule},
 		{rule: "RFC 6672 2.4: no data below a DNAME", ops: add("x.y.d.example.org 60 A 192.0.2.1"), status: record.Refused, cause: record.CauseRule},
 		{rule: "RFC 6672 2.4: no DNAME above data", ops: add("b.c.ent.example.org 60 DNAME x.example.net."), status: record.Refused, cause: record.CauseRule},
@@ -212,8 +238,10 @@ func TestOps(t *testing.T) {
 		{rule: "an RRset holds MaxSetRecords", ops: many("x.example.org", store.MaxSetRecords), status: record.OK},
 		{rule: "and no more", ops: many("x.example.org", store.MaxSetRecords+1), status: record.Refused, cause: record.CauseRule},
 		{rule: "OpLenient keeps more", ops: with(many("x.example.org", store.MaxSetRecords+1), flag(record.OpLenient)), status: record.OK},
-		{rule: "an RRset fits a message", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: 65400, Data: [][]byte{make([]byte, 65200)}}},
-			status: record.Refused, cause: record.CauseRule},
+		{
+			rule: "an RRset fits a message", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: 65400, Data: [][]byte{make([]byte, 65200)}}},
+			status: record.Refused, cause: record.CauseRule,
+		},
 		{rule: "a name owns MaxNameTypes types", ops: types("x.example.org", 1000, store.MaxNameTypes), status: record.OK},
 		{rule: "and no more types", ops: types("x.example.org", 1000, store.MaxNameTypes+1), status: record.Refused, cause: record.CauseRule},
 
@@ -229,8 +257,10 @@ func TestOps(t *testing.T) {
 		{rule: "SOA: a later serial with other ops counts for all of them", ops: append(add("x.example.org 60 A 192.0.2.1"), add(soa("700", soaRest))...), status: record.OK, serial: 700},
 		{rule: "NS: the last at the apex cannot be removed", ops: remove("example.org NS ns1.example.org."), status: record.Refused, cause: record.CauseRule},
 		{rule: "NS: the RRset at the apex cannot be removed", ops: rrset(record.OpRemoveRRset, "example.org", record.TypeNS), status: record.Refused, cause: record.CauseRule},
-		{rule: "NS: may change hands within one change", ops: append(remove("example.org NS ns1.example.org."), add("example.org 300 NS ns2.example.org.")...),
-			status: record.OK, has: "example.org. 300 IN NS ns2.example.org.", hasNot: "example.org. 300 IN NS ns1.example.org."},
+		{
+			rule: "NS: may change hands within one change", ops: append(remove("example.org NS ns1.example.org."), add("example.org 300 NS ns2.example.org.")...),
+			status: record.OK, has: "example.org. 300 IN NS ns2.example.org.", hasNot: "example.org. 300 IN NS ns1.example.org.",
+		},
 		{rule: "NS: below the apex may go", ops: rrset(record.OpRemoveRRset, "child.example.org", record.TypeNS), status: record.OK},
 
 		{rule: "REMOVE: a record", ops: remove("www.example.org A 192.0.2.10"), status: record.OK, serial: 101, hasNot: "www.example.org. 300 IN A 192.0.2.10"},
@@ -238,38 +268,60 @@ func TestOps(t *testing.T) {
 		{rule: "REMOVE: an RRset that is not there is NotFound", ops: rrset(record.OpRemoveRRset, "www.example.org", record.TypeMX), status: record.NotFound, serial: 100},
 		{rule: "REMOVE: a name that is not there is NotFound", ops: rrset(record.OpRemoveName, "nix.example.org", 0), status: record.NotFound, serial: 100},
 		{rule: "REMOVE: something of several is OK", ops: append(remove("www.example.org A 192.0.2.77"), remove("www.example.org A 192.0.2.10")...), status: record.OK},
-		{rule: "REMOVE RRset", ops: rrset(record.OpRemoveRRset, "www.example.org", record.TypeA), status: record.OK,
-			has: "www.example.org. 300 IN AAAA 2001:db8::10", hasNot: "www.example.org. 300 IN A 192.0.2.10"},
-		{rule: "REMOVE name", ops: rrset(record.OpRemoveName, "www.example.org", 0), status: record.OK,
-			hasNot: "www.example.org. 300 IN AAAA 2001:db8::10|www.example.org. 300 IN A 192.0.2.10"},
-		{rule: "REMOVE name leaves the names below", before: add("ent.example.org 60 A 192.0.2.1"), ops: rrset(record.OpRemoveName, "ent.example.org", 0), status: record.OK,
-			has: "a.b.c.ent.example.org. 300 IN A 192.0.2.20"},
-		{rule: "RFC 2136 3.4.2.3: REMOVE name at the apex keeps SOA and NS", before: add("example.org 60 MX 5 mail.example.org."), ops: rrset(record.OpRemoveName, "example.org", 0),
-			status: record.OK, has: "example.org. 300 IN NS ns1.example.org.", hasNot: "example.org. 60 IN MX 5 mail.example.org."},
+		{
+			rule: "REMOVE RRset", ops: rrset(record.OpRemoveRRset, "www.example.org", record.TypeA), status: record.OK,
+			has: "www.example.org. 300 IN AAAA 2001:db8::10", hasNot: "www.example.org. 300 IN A 192.0.2.10",
+		},
+		{
+			rule: "REMOVE name", ops: rrset(record.OpRemoveName, "www.example.org", 0), status: record.OK,
+			hasNot: "www.example.org. 300 IN AAAA 2001:db8::10|www.example.org. 300 IN A 192.0.2.10",
+		},
+		{
+			rule: "REMOVE name leaves the names below", before: add("ent.example.org 60 A 192.0.2.1"), ops: rrset(record.OpRemoveName, "ent.example.org", 0), status: record.OK,
+			has: "a.b.c.ent.example.org. 300 IN A 192.0.2.20",
+		},
+		{
+			rule: "RFC 2136 3.4.2.3: REMOVE name at the apex keeps SOA and NS", before: add("example.org 60 MX 5 mail.example.org."), ops: rrset(record.OpRemoveName, "example.org", 0),
+			status: record.OK, has: "example.org. 300 IN NS ns1.example.org.", hasNot: "example.org. 60 IN MX 5 mail.example.org.",
+		},
 
-		{rule: "REPLACE: the RRset holds the data given", ops: with(add("www.example.org 60 A 192.0.2.77"), kind(record.OpReplaceRRset)), status: record.OK,
-			has: "www.example.org. 60 IN A 192.0.2.77", hasNot: "www.example.org. 300 IN A 192.0.2.10"},
+		{
+			rule: "REPLACE: the RRset holds the data given", ops: with(add("www.example.org 60 A 192.0.2.77"), kind(record.OpReplaceRRset)), status: record.OK,
+			has: "www.example.org. 60 IN A 192.0.2.77", hasNot: "www.example.org. 300 IN A 192.0.2.10",
+		},
 		{rule: "REPLACE: by the same is unchanged", ops: with(add("www.example.org 300 A 192.0.2.10"), kind(record.OpReplaceRRset)), status: record.Unchanged},
-		{rule: "REPLACE: of a CNAME by another", ops: with(add("alias.example.org 60 CNAME x.example.org."), kind(record.OpReplaceRRset)), status: record.OK,
-			has: "alias.example.org. 60 IN CNAME x.example.org."},
+		{
+			rule: "REPLACE: of a CNAME by another", ops: with(add("alias.example.org 60 CNAME x.example.org."), kind(record.OpReplaceRRset)), status: record.OK,
+			has: "alias.example.org. 60 IN CNAME x.example.org.",
+		},
 		{rule: "REPLACE: keeps the CNAME rule", ops: with(add("alias.example.org 60 A 192.0.2.1"), kind(record.OpReplaceRRset)), status: record.Refused, cause: record.CauseRule},
 		{rule: "REPLACE: by nothing removes", ops: rrset(record.OpReplaceRRset, "www.example.org", record.TypeA), status: record.OK, hasNot: "www.example.org. 300 IN A 192.0.2.10"},
 
 		{rule: "RRSIG: joins the RRset it covers", ops: add("www.example.org " + signature), status: record.OK},
-		{rule: "RRSIG: the TTL is that of the RRset (RFC 4034 3)", before: add("www.example.org 60 A 192.0.2.10"), ops: add("www.example.org " + signature), status: record.OK,
-			has: "www.example.org. 60 IN A 192.0.2.10"},
+		{
+			rule: "RRSIG: the TTL is that of the RRset (RFC 4034 3)", before: add("www.example.org 60 A 192.0.2.10"), ops: add("www.example.org " + signature), status: record.OK,
+			has: "www.example.org. 60 IN A 192.0.2.10",
+		},
 		{rule: "RRSIG: twice is unchanged", before: add("www.example.org " + signature), ops: add("www.example.org " + signature), status: record.Unchanged},
 		{rule: "RRSIG: REMOVE", before: add("www.example.org " + signature), ops: remove("www.example.org " + signature), status: record.OK, hasNot: "www.example.org. IN RRSIG A"},
-		{rule: "RRSIG: may come before what it covers", before: add("x.example.org " + signature), ops: add("x.example.org 60 A 192.0.2.1"), status: record.OK,
-			has: "x.example.org. 60 IN A 192.0.2.1"},
+		{
+			rule: "RRSIG: may come before what it covers", before: add("x.example.org " + signature), ops: add("x.example.org 60 A 192.0.2.1"), status: record.OK,
+			has: "x.example.org. 60 IN A 192.0.2.1",
+		},
 		{rule: "RRSIG: one that covers nothing can be removed", before: add("x.example.org " + signature), ops: remove("x.example.org " + signature), status: record.OK},
-		{rule: "RRSIG: no RRSIG covers RRSIGs (RFC 4035 2.2)", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeRRSIG, Data: [][]byte{append(append([]byte{0, 46}, make([]byte, 16)...), 0)}}},
-			status: record.Refused, cause: record.CauseFormat},
-		{rule: "RRSIG: removing them all", before: add("www.example.org "+signature, "x.example.org "+signature), ops: rrset(record.OpRemoveRRset, "www.example.org", record.TypeRRSIG), status: record.OK,
-			has: "www.example.org. 300 IN A 192.0.2.10"},
+		{
+			rule: "RRSIG: no RRSIG covers RRSIGs (RFC 4035 2.2)", ops: []record.Op{{Kind: record.OpAdd, Owner: name("x.example.org"), Type: record.TypeRRSIG, Data: [][]byte{append(append([]byte{0, 46}, make([]byte, 16)...), 0)}}},
+			status: record.Refused, cause: record.CauseFormat,
+		},
+		{
+			rule: "RRSIG: removing them all", before: add("www.example.org "+signature, "x.example.org "+signature), ops: rrset(record.OpRemoveRRset, "www.example.org", record.TypeRRSIG), status: record.OK,
+			has: "www.example.org. 300 IN A 192.0.2.10",
+		},
 
-		{rule: "a change over several zones bumps each", ops: add("x.example.org 60 A 192.0.2.1", "x.kid.example.org 60 A 192.0.2.1"), status: record.OK, serial: 101,
-			has: "x.example.org. 60 IN A 192.0.2.1|x.kid.example.org. 60 IN A 192.0.2.1"},
+		{
+			rule: "a change over several zones bumps each", ops: add("x.example.org 60 A 192.0.2.1", "x.kid.example.org 60 A 192.0.2.1"), status: record.OK, serial: 101,
+			has: "x.example.org. 60 IN A 192.0.2.1|x.kid.example.org. 60 IN A 192.0.2.1",
+		},
 	})
 }
 

@@ -260,7 +260,7 @@ func newPage(items []item, size int, owner uint64, scratch []byte) page {
 			k := it.appendKey(scratch[:0])
 			copy(p[pageHeader:], k[:pl])
 		}
-		suffix := it.suf
+		var suffix []byte
 		if d := len(it.pre) - pl; d > 0 {
 			suffix = append(append(scratch[:0], it.pre[pl:]...), it.suf...)
 		} else {

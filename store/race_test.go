@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -59,7 +60,7 @@ func TestReadersBesideApply(t *testing.T) {
 		})
 	}
 	beside(func() {
-		if err := s.Fold(Witness{}); err != nil && err != ErrNotLoaded {
+		if err := s.Fold(Witness{}); err != nil && !errors.Is(err, ErrNotLoaded) {
 			t.Error(err)
 		}
 	})

@@ -14,7 +14,7 @@ func (t *tree) deleteRange(lo, hi []byte) (deleted int) {
 	t.root = t.own(t.root)
 	deleted = t.cutNode(t.root, lo, hi)
 	t.entries -= deleted
-	for t.root.kids != nil && len(t.root.kids) == 1 {
+	for len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 	if t.root.empty() {

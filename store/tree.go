@@ -307,7 +307,7 @@ func (t *tree) dropChild(depth int) {
 			return
 		}
 	}
-	for t.root.kids != nil && len(t.root.kids) == 1 {
+	for len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 }
@@ -339,7 +339,7 @@ func (t *tree) join(depth int) {
 			break
 		}
 	}
-	for t.root.kids != nil && len(t.root.kids) == 1 {
+	for len(t.root.kids) == 1 {
 		t.root = t.root.kids[0]
 	}
 }

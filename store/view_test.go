@@ -60,9 +60,11 @@ func TestFileViewAnswersLikeTree(t *testing.T) {
 	if a, b := slices.Collect(resident.Zones()), slices.Collect(file.Zones()); !slices.Equal(a, b) || len(a) != 3 {
 		t.Fatalf("zones %v and %v", a, b)
 	}
-	names := []string{".", "org.", "example.org.", "example.", "www.example.org.", "a.www.example.org.", "ent.example.org.", "c.ent.example.org.",
+	names := []string{
+		".", "org.", "example.org.", "example.", "www.example.org.", "a.www.example.org.", "ent.example.org.", "c.ent.example.org.",
 		"kid.example.org.", "x.kid.example.org.", "wwwexample.org.", "zzz.", "aaa.", "signed.test.", "a.signed.test.", "b.signed.test.", "c.signed.test.",
-		"ent.signed.test.", "*.ent.signed.test.", "z.signed.test.", "zz.signed.test.", "under.z.signed.test.", "orphan.signed.test.", "test."}
+		"ent.signed.test.", "*.ent.signed.test.", "z.signed.test.", "zz.signed.test.", "under.z.signed.test.", "orphan.signed.test.", "test.",
+	}
 	for _, text := range names {
 		key := name(text).Key()
 		refA, okA := resident.Zone(key)
@@ -109,7 +111,12 @@ func TestZoneIsTheDeepestAbove(t *testing.T) {
 		{"kid.example.org.", "kid.example.org."},
 		{"kie.example.org.", "example.org."},
 		{"a.b.c.d.e.f.signed.test.", "signed.test."},
-		{"org.", ""}, {".", ""}, {"example.com.", ""}, {"wwwexample.org.", ""}, {"zzz.test.", ""}, {"\\000.test.", ""},
+		{"org.", ""},
+		{".", ""},
+		{"example.com.", ""},
+		{"wwwexample.org.", ""},
+		{"zzz.test.", ""},
+		{"\\000.test.", ""},
 	} {
 		key := name(tt.qname).Key()
 		ref, ok := v.Zone(key)
@@ -225,10 +232,12 @@ func TestRRsetsOrder(t *testing.T) {
 	for set := range v.RRsets(z.ID, "") {
 		got = append(got, fmt.Sprintf("%v %v", set.Owner, set.Type))
 	}
-	want := []string{"signed.test. SOA", "signed.test. NS", "signed.test. NSEC",
+	want := []string{
+		"signed.test. SOA", "signed.test. NS", "signed.test. NSEC",
 		"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.signed.test. NSEC3", "2vptu5timamqttgl4luu9kg21e0aor3s.signed.test. NSEC3",
 		"b.signed.test. A", "b.signed.test. NSEC", "*.ent.signed.test. A", "*.ent.signed.test. NSEC",
-		"z.signed.test. NSEC", "deep.under.z.signed.test. TXT"}
+		"z.signed.test. NSEC", "deep.under.z.signed.test. TXT",
+	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
 	}

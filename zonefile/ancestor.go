@@ -73,7 +73,7 @@ func (r *ancestorReader) read(in *lines) error {
 	}
 	for {
 		line, err := in.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return flush()
 		}
 		if err != nil {
@@ -121,8 +121,10 @@ func (r *ancestorReader) tolerate(err error) error {
 func (r *ancestorReader) line(text []byte, start int) error {
 	r.p.s, r.p.i, r.p.line = text, 0, start
 	if text[0] == '$' {
-		return &Error{Line: start, Column: 1,
-			What: fmt.Sprintf("expected a record, got %q; directives belong to files whose comments start with ; (RFC 1035)", text[:min(len(text), maxShown)])}
+		return &Error{
+			Line: start, Column: 1,
+			What: fmt.Sprintf("expected a record, got %q; directives belong to files whose comments start with ; (RFC 1035)", text[:min(len(text), maxShown)]),
+		}
 	}
 	rr, err := r.p.rr(LineOptions{DefaultTTL: min(r.o.DefaultTTL, record.MaxTTL)})
 	if err != nil {
@@ -202,7 +204,8 @@ func (r *ancestorReader) note(rr *RR) (skip bool, bad *Error) {
 func (r *ancestorReader) finish() error {
 	made := map[record.Name]bool{}
 	for _, i := range r.order {
-		switch apex, ok := r.zoneOf(i.name); {
+		_, ok := r.zoneOf(i.name)
+		switch {
 		case ok && i.soa != 0:
 			r.sum.Apexes = append(r.sum.Apexes, i.name)
 			if !i.ns {
@@ -212,7 +215,7 @@ func (r *ancestorReader) finish() error {
 			}
 		case ok:
 		default:
-			apex = registrable(i.name)
+			apex := registrable(i.name)
 			if made[apex.Lower()] {
 				continue
 			}

@@ -3,6 +3,7 @@ package zonefile
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -63,7 +64,8 @@ func Check(path string, o Options) (Report, error) {
 	c.nodes = map[record.Name]*node{}
 	sum, err := ReadFile(path, o, c.take)
 	c.report.Summary = sum
-	if e, ok := err.(*Error); ok {
+	e := &Error{}
+	if errors.As(err, &e) {
 		c.add(Finding{Fatal: true, File: e.File, Line: e.Line, Column: e.Column, What: e.What})
 		err = nil
 	}

@@ -2,6 +2,7 @@ package zonefile
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,8 +17,10 @@ func FuzzParseRR(f *testing.F) {
 	for t, s := range examples {
 		f.Add("a.b 60 IN " + TypeString(t) + " " + s)
 	}
-	for _, s := range []string{`m.com MX ["a.com", 5] # x`, "a.b TXT hello ; there", `a.b TYPE65280 \# 2 0102`, `\035a.b A 1.2.3.4`,
-		`a.b SOA ["n.b", "m.b", [1, 2, 3, 4, 5]]`, `a.b TXT ["x", "y"]`, "a.b", "a.b ANY", "@", `a\.b 1h30m IN CNAME \@.`} {
+	for _, s := range []string{
+		`m.com MX ["a.com", 5] # x`, "a.b TXT hello ; there", `a.b TYPE65280 \# 2 0102`, `\035a.b A 1.2.3.4`,
+		`a.b SOA ["n.b", "m.b", [1, 2, 3, 4, 5]]`, `a.b TXT ["x", "y"]`, "a.b", "a.b ANY", "@", `a\.b 1h30m IN CNAME \@.`,
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
@@ -76,7 +79,8 @@ func FuzzRead(f *testing.F) {
 				return nil
 			})
 			if err != nil {
-				e, ok := err.(*Error)
+				e := &Error{}
+				ok := errors.As(err, &e)
 				if !ok || e.File == "" || e.Line < 1 || strings.Contains(err.Error(), "\n") {
 					t.Fatalf("%q is refused with %#v", text, err)
 				}

@@ -71,8 +71,10 @@ func (r *reader) open(src *source, at token) (*os.File, string, *Error) {
 	}
 	f, err := r.root.Open(path)
 	if err != nil {
-		return nil, "", &Error{Line: at.line, Column: at.column, Err: err,
-			What: fmt.Sprintf("expected a file below %s to include, got %s: %v", r.o.Dir, at, err)}
+		return nil, "", &Error{
+			Line: at.line, Column: at.column, Err: err,
+			What: fmt.Sprintf("expected a file below %s to include, got %s: %v", r.o.Dir, at, err),
+		}
 	}
 	return f, path, nil
 }

@@ -3,6 +3,7 @@ package zonefile
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -23,9 +24,9 @@ func (l *lines) next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	l.line++
-	if err == bufio.ErrBufferFull {
+	if errors.Is(err, bufio.ErrBufferFull) {
 		l.long = append(l.long[:0], part...)
-		for err == bufio.ErrBufferFull {
+		for errors.Is(err, bufio.ErrBufferFull) {
 			if len(l.long) > MaxRecordText {
 				return nil, &Error{Line: l.line, Column: len(l.long), What: fmt.Sprintf("expected the end of the line within %d octets", MaxRecordText)}
 			}
@@ -146,7 +147,7 @@ func (r *records) next() error {
 		depth, open, first := 0, token{}, true
 		for first || depth > 0 {
 			line, err := r.lines.next()
-			if err == io.EOF && depth > 0 {
+			if errors.Is(err, io.EOF) && depth > 0 {
 				return open.errorf("expected a ) to close this (, got the end of the file")
 			}
 			if err != nil {

@@ -47,12 +47,21 @@ var (
 	layoutName  = []field{{kindName, "a name"}}
 	layoutMX    = []field{{kindU16, "a preference from 0 to 65535"}, {kindName, "the name of a mail server"}}
 	layoutTexts = []field{{kindStrings, "a text"}}
-	layoutSRV   = []field{{kindU16, "a priority from 0 to 65535"}, {kindU16, "a weight from 0 to 65535"},
-		{kindU16, "a port from 0 to 65535"}, {kindName, "the name of a server"}}
-	layoutSOA = []field{{kindName, "the name of the primary nameserver"}, {kindName, "the mailbox as a name"},
-		{kindU32, "a serial from 0 to 4294967295"}, {kindTime, "the refresh time in seconds or as 2h"},
-		{kindTime, "the retry time in seconds or as 15m"}, {kindTime, "the expire time in seconds or as 2w"},
-		{kindTime, "the negative TTL in seconds or as 5m"}}
+	layoutSRV   = []field{
+		{kindU16, "a priority from 0 to 65535"},
+		{kindU16, "a weight from 0 to 65535"},
+		{kindU16, "a port from 0 to 65535"},
+		{kindName, "the name of a server"},
+	}
+	layoutSOA = []field{
+		{kindName, "the name of the primary nameserver"},
+		{kindName, "the mailbox as a name"},
+		{kindU32, "a serial from 0 to 4294967295"},
+		{kindTime, "the refresh time in seconds or as 2h"},
+		{kindTime, "the retry time in seconds or as 15m"},
+		{kindTime, "the expire time in seconds or as 2w"},
+		{kindTime, "the negative TTL in seconds or as 5m"},
+	}
 )
 
 func layoutOf(t record.Type) []field {
@@ -98,8 +107,10 @@ func (r *rdata) parse(t record.Type, head token, tokens []token) ([]byte, *Error
 		if len(tokens) > 0 {
 			at = tokens[0]
 		}
-		return nil, &Error{Line: at.line, Column: at.column, Err: err,
-			What: fmt.Sprintf("expected rdata such as %s: %v", example(t), err)}
+		return nil, &Error{
+			Line: at.line, Column: at.column, Err: err,
+			What: fmt.Sprintf("expected rdata such as %s: %v", example(t), err),
+		}
 	}
 	return r.wire, nil
 }

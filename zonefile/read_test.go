@@ -64,7 +64,7 @@ func TestEmitEnds(t *testing.T) {
 	for _, text := range []string{"$ORIGIN a.\n" + soa + "b A 192.0.2.1\n", "# x\na.b A 192.0.2.1\nc.b A 192.0.2.1\n"} {
 		n := 0
 		_, err := Read(strings.NewReader(text), Options{}, func(RR) error { n++; return enough })
-		if err != enough || n != 1 {
+		if !errors.Is(err, enough) || n != 1 {
 			t.Errorf("got %v after %d records", err, n)
 		}
 	}

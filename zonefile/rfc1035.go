@@ -59,8 +59,10 @@ func readRFC1035(br *bufio.Reader, o Options, emit func(RR) error) (Summary, err
 		return r.sum, err
 	}
 	if r.zone.apex == "" {
-		err := &Error{File: o.Name, Line: max(1, src.recs.lines.line), Column: 1,
-			What: "expected an SOA record before the end of the file, got none; for example: @ IN " + example(record.TypeSOA)}
+		err := &Error{
+			File: o.Name, Line: max(1, src.recs.lines.line), Column: 1,
+			What: "expected an SOA record before the end of the file, got none; for example: @ IN " + example(record.TypeSOA),
+		}
 		if o.broken == nil || !o.broken(err) {
 			return r.sum, err
 		}
@@ -74,7 +76,7 @@ func readRFC1035(br *bufio.Reader, o Options, emit func(RR) error) (Summary, err
 func (r *reader) read(src *source) error {
 	for {
 		err := src.recs.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err == nil {

@@ -7,6 +7,7 @@ package clustertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -178,7 +179,7 @@ func (c *Cluster) TryRestart(i int, change func(*config.Config)) error {
 	n, err := cluster.Open(context.Background(), o)
 	if err != nil {
 		if m.Close != nil {
-			m.Close()
+			err = errors.Join(err, m.Close())
 		}
 		return err
 	}

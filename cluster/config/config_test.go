@@ -77,7 +77,7 @@ func TestProblems(t *testing.T) {
 		{"a missing key", node(`"raft_loc": "127.0.0.1:4322"`), []string{`nodes.1.query_loc: missing; for example "127.0.0.1:10053"`}},
 		{"an unknown key of a node", node(sound + `, "raft_lock": 1`), []string{`nodes.1.raft_lock: unknown key, its value is 1; the keys here are raft_loc, query_loc`}},
 		{"an unknown key at the top", top(`"clutser": "x"`), []string{`clutser: unknown key, its value is "x"; the keys here are nodes, cluster`}},
-		{"an unknown key of timeouts", top(`"timeouts": {"elction": "1s"}`), []string{`timeouts.elction: unknown key`}},
+		{"an unknown key of timeouts", top(`"timeouts": {"hartbeat": "1s"}`), []string{`timeouts.hartbeat: unknown key`}},
 		{"a key twice", node(sound + `, "voter": true, "voter": false`), []string{`nodes.1.voter: the key is there twice`}},
 		{"a node twice", `{"nodes": {"0": {` + sound + `}, "0": {` + sound + `}}}`, []string{`nodes.0: the key is there twice`}},
 		{"the oldest form", `{"nodes": {"1": "127.0.0.1:4321"}}`, []string{`nodes.1: "127.0.0.1:4321" is the oldest form`, `write "1": {"raft_loc": "127.0.0.1:4321", "query_loc"`}},

@@ -137,7 +137,7 @@ func procMB(pid int, key string) int {
 // fileSizes lists the files below dir that have a MB or more.
 func fileSizes(dir string) string {
 	var out []string
-	filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
+	_ = filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err == nil && info.Mode().IsRegular() && info.Size() >= 1<<20 {
 			out = append(out, fmt.Sprintf("%s %d MB", filepath.Base(path), info.Size()>>20))
 		}

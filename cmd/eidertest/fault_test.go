@@ -226,7 +226,8 @@ func TestWipedAndLaggingNodes(t *testing.T) {
 		return c.Nodes[leader].Get("/v1/cluster", &s) == nil && len(s.Nodes) == 3 && !slices.ContainsFunc(s.Nodes, func(n struct {
 			ID    string `json:"id"`
 			Voter bool   `json:"voter"`
-		}) bool {
+		},
+		) bool {
 			return !n.Voter
 		})
 	}))

@@ -35,8 +35,10 @@ func TestGarbageOnEveryInput(t *testing.T) {
 	}
 
 	t.Run("lines", func(t *testing.T) {
-		for _, line := range []string{"foo", "ADD:", "ADD: x", "ADD: zone.test A 1.2.3", "REMOVE: ..", "ADD: www.zone.test ANY 1", "ADD: \x00\x01 A 1.2.3.4",
-			"ADD: " + strings.Repeat("a", 300) + ".zone.test A 1.2.3.4", "COMMIT", "ADD: www.zone.test TXT \"open"} {
+		for _, line := range []string{
+			"foo", "ADD:", "ADD: x", "ADD: zone.test A 1.2.3", "REMOVE: ..", "ADD: www.zone.test ANY 1", "ADD: \x00\x01 A 1.2.3.4",
+			"ADD: " + strings.Repeat("a", 300) + ".zone.test A 1.2.3.4", "COMMIT", "ADD: www.zone.test TXT \"open",
+		} {
 			wantLine(t, node, line, "ERROR: ")
 		}
 		wantLine(t, node, "ADD: else.where A 1.2.3.4", "REFUSED: ")

@@ -1,6 +1,7 @@
 package eidertest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -47,7 +48,8 @@ func (p *Probe) run(conn net.Conn, rate int, name string, qtype uint16, right fu
 		for {
 			n, err := conn.Read(buf)
 			if err != nil {
-				if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				var ne net.Error
+				if errors.As(err, &ne) {
 					return
 				}
 				continue // connection refused while a process is not there

@@ -51,8 +51,10 @@ func (a *Answer) addresses(r Reader, q *Question, zone uint32, required bool) (f
 		if len(a.Additional) == MaxGlue {
 			return true
 		}
-		a.Additional = append(a.Additional, Entry{Owner: a.other.wire, Tail: -1, Type: t,
-			TTL: set.TTL(), Set: set, Sigs: q.DNSSEC, Required: required})
+		a.Additional = append(a.Additional, Entry{
+			Owner: a.other.wire, Tail: -1, Type: t,
+			TTL: set.TTL(), Set: set, Sigs: q.DNSSEC, Required: required,
+		})
 	}
 	return found
 }

@@ -39,12 +39,17 @@ const (
 	OpLoadCommit
 	// OpLoadAbort forgets a load.
 	OpLoadAbort
+	// OpSetting gives the setting numbered Type the one value in Data, or, without
+	// Data, takes it away. It belongs to no zone and names no owner.
+	OpSetting
 
 	opKinds // one more than the last
 )
 
-var opNames = [opKinds]string{"", "ADD", "REMOVE", "REMOVE-RRSET", "REMOVE-NAME", "REPLACE",
-	"ZONE-CREATE", "ZONE-ENSURE", "ZONE-DELETE", "LOAD-BEGIN", "LOAD-ADD", "LOAD-COMMIT", "LOAD-ABORT"}
+var opNames = [opKinds]string{
+	"", "ADD", "REMOVE", "REMOVE-RRSET", "REMOVE-NAME", "REPLACE",
+	"ZONE-CREATE", "ZONE-ENSURE", "ZONE-DELETE", "LOAD-BEGIN", "LOAD-ADD", "LOAD-COMMIT", "LOAD-ABORT", "SETTING",
+}
 
 func (k OpKind) String() string {
 	if k > 0 && k < opKinds {

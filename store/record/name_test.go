@@ -31,9 +31,16 @@ func TestParseName(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ rule, in string }{
-		{"empty", ""}, {"an empty label in the middle", "a..b"}, {"an empty label first", ".a"}, {"two final dots", "a.."},
-		{"a label of 64 octets", label63 + "a.c"}, {"a name of 256 octets", name253 + "a"},
-		{"an escape cut short", `a\`}, {"two digits", `a\12`}, {"over 255", `a\256`}, {"digits and no digits", `a\1x3`},
+		{"empty", ""},
+		{"an empty label in the middle", "a..b"},
+		{"an empty label first", ".a"},
+		{"two final dots", "a.."},
+		{"a label of 64 octets", label63 + "a.c"},
+		{"a name of 256 octets", name253 + "a"},
+		{"an escape cut short", `a\`},
+		{"two digits", `a\12`},
+		{"over 255", `a\256`},
+		{"digits and no digits", `a\1x3`},
 	} {
 		if n, err := ParseName(tt.in); !errors.Is(err, ErrName) {
 			t.Errorf("%s: got %v, %v", tt.rule, n, err)
@@ -49,7 +56,9 @@ func TestNameFromWire(t *testing.T) {
 	}{
 		{"a name with more behind it", "\x01a\x00\x05", 3},
 		{"the root", "\x00", 1},
-		{"cut short", "\x03ab", 0}, {"no end", "\x01a", 0}, {"nothing", "", 0},
+		{"cut short", "\x03ab", 0},
+		{"no end", "\x01a", 0},
+		{"nothing", "", 0},
 		{"RFC 1035 4.1.4: a pointer is no uncompressed name", "\x01a\xc0\x00", 0},
 		{"RFC 6891 5: nor is an extended label", "\x41a\x00", 0},
 		{"255 octets", strings.Repeat("\x01a", 127) + "\x00", 255},
@@ -92,8 +101,10 @@ func TestNameRelations(t *testing.T) {
 
 // RFC 4034 6.1, with its example, in canonical order.
 func TestKeyOrderIsCanonical(t *testing.T) {
-	order := []string{".", "example.", "a.example.", "yljkjljk.a.example.", "Z.a.example.", "zABC.a.EXAMPLE.", "z.example.",
-		`\001.z.example.`, "*.z.example.", `\200.z.example.`, "examplf."}
+	order := []string{
+		".", "example.", "a.example.", "yljkjljk.a.example.", "Z.a.example.", "zABC.a.EXAMPLE.", "z.example.",
+		`\001.z.example.`, "*.z.example.", `\200.z.example.`, "examplf.",
+	}
 	for i := range order {
 		for j := range order {
 			a, b := MustName(order[i]).Key(), MustName(order[j]).Key()

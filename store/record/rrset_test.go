@@ -203,9 +203,16 @@ func TestTypes(t *testing.T) {
 		t    Type
 		meta bool
 	}{
-		{"RFC 6895 3.1: 0 is reserved", 0, true}, {"OPT", TypeOPT, true}, {"TSIG", TypeTSIG, true}, {"ANY", TypeANY, true},
-		{"128 is a meta-type", 128, true}, {"65535 is reserved", 65535, true},
-		{"A", TypeA, false}, {"127 is data", 127, false}, {"256 is data (URI)", 256, false}, {"private use is data", 65280, false},
+		{"RFC 6895 3.1: 0 is reserved", 0, true},
+		{"OPT", TypeOPT, true},
+		{"TSIG", TypeTSIG, true},
+		{"ANY", TypeANY, true},
+		{"128 is a meta-type", 128, true},
+		{"65535 is reserved", 65535, true},
+		{"A", TypeA, false},
+		{"127 is data", 127, false},
+		{"256 is data (URI)", 256, false},
+		{"private use is data", 65280, false},
 	} {
 		if tt.t.Meta() != tt.meta {
 			t.Errorf("%s: Meta %v", tt.rule, tt.t.Meta())
