@@ -235,6 +235,8 @@ func (b *batchState) op(op *record.Op) error {
 		return b.loadCommit(op)
 	case record.OpLoadAbort:
 		return b.loadAbort(op)
+	case record.OpSetting:
+		return b.setting(op)
 	}
 	return refuse(record.CauseFormat, "unknown %v", op.Kind)
 }

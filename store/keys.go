@@ -13,6 +13,7 @@ import (
 // replicated state is. A name in a key is always its record key, so that the
 // order of keys within a space is the canonical order of names.
 const (
+	spaceSetting   = 'c' // number -> value (setting.go)
 	spaceTombstone = 'd' // apex -> serial, apex as written: a zone that was deleted
 	spaceJournal   = 'j' // zone id, sequence -> Diff; zone id alone -> journalHead
 	spaceOrder     = 'k' // sequence -> zone id: the diffs of all zones, oldest first
@@ -243,6 +244,8 @@ func checkValue(key, val []byte) error {
 		if _, ok = decodeHead(val); len(key) != idLen {
 			ok = len(key) == idLen+8 && len(val) >= diffHeader
 		}
+	case space == spaceSetting:
+		ok = len(key) == settingKeyLen && len(val) > 0 && len(val) <= record.MaxSetting
 	case space == spaceOrder:
 		ok = len(key) == 1+8 && len(val) == 4
 	default:

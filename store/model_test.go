@@ -242,7 +242,7 @@ func TestStoreAgainstModel(t *testing.T) {
 		var log []store.Entry
 		m := &model{map[string]uint32{}, map[modelKey]modelSet{}}
 		past := map[string]map[uint32]*model{"a.test.": {}, "b.test.": {}}
-		ids := 0
+		setting, ids := "", 0
 		push := func(changes ...record.Change) [][]record.Result {
 			e := store.Entry{Index: uint64(len(log) + 1), Term: 1, Time: int64(len(log))}
 			for _, c := range changes {
@@ -303,6 +303,23 @@ func TestStoreAgainstModel(t *testing.T) {
 				}
 				push(changes...)
 			},
+			"setting": func(t *rapid.T) {
+				value := rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "value")
+				op, want := record.Op{Kind: record.OpSetting, Type: testSetting}, record.OK
+				if value != "" {
+					op.Data = [][]byte{[]byte(value)}
+				}
+				if value == setting {
+					want = record.Unchanged
+					if value == "" {
+						want = record.NotFound
+					}
+				}
+				if res := push(record.Change{Ops: []record.Op{op}})[0][0]; res.Status != want {
+					t.Fatalf("got %v (%s), want %v", res.Status, res.Reason, want)
+				}
+				setting = value
+			},
 			"fold": func(t *rapid.T) {
 				if err := rough.s.Fold(store.Witness{}); err != nil {
 					t.Fatal(err)
@@ -339,6 +356,9 @@ func TestStoreAgainstModel(t *testing.T) {
 				defer b.Close()
 				if a.Digest() != b.Digest() {
 					t.Fatal("two stores that applied the same entries differ")
+				}
+				if got := string(a.Setting(testSetting)); got != setting {
+					t.Fatalf("the setting is %q, want %q", got, setting)
 				}
 				if got := read(t, a); !got.equal(m) || !maps.Equal(got.serial, m.serial) {
 					t.Fatalf("got %v %v\nwant %v %v", got.serial, got.sets, m.serial, m.sets)

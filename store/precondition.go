@@ -18,6 +18,9 @@ func (b *batchState) check(pre []record.Precondition) error {
 }
 
 func (b *batchState) checkOne(p *record.Precondition) error {
+	if p.Kind == record.PreSettingIs {
+		return b.checkSetting(p)
+	}
 	if !p.Owner.Valid() {
 		return refuse(record.CauseFormat, "a precondition names no owner")
 	}

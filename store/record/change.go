@@ -106,8 +106,23 @@ const (
 	PreZoneExists                     // Owner is the apex of a zone
 	PreZoneAbsent                     // Owner is not the apex of a zone
 	PreSerialIs                       // the zone with apex Owner has serial Serial
+	PreSettingIs                      // the setting numbered Type has the one value in Data, or, without Data, none
 	preKinds
 )
+
+// Setting numbers a value all nodes share that belongs to no zone. An Op or
+// Precondition about one carries it in Type. The numbers are kept for good.
+type Setting = Type
+
+// The settings.
+const (
+	// SettingCookies are the secrets of DNS Cookies (cluster/secrets has their form).
+	SettingCookies Setting = 1
+)
+
+// MaxSetting is the longest value of a setting in octets. Settings are read
+// whole and travel in every snapshot: keys and switches, not data.
+const MaxSetting = 4096
 
 // Precondition must hold in the state a change is applied to, before any op.
 type Precondition struct {
@@ -176,6 +191,7 @@ const (
 	CauseSerial         // PreSerialIs failed
 	CauseExists         // the zone or load exists already
 	CauseFormat         // the change itself makes no sense
+	CauseSetting        // PreSettingIs failed
 	causes
 )
 

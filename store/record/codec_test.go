@@ -13,10 +13,12 @@ var fullChange = Change{
 	Pre: []Precondition{
 		{Kind: PreRRsetEquals, Owner: MustName("www.example.org"), Type: TypeA, Data: [][]byte{{192, 0, 2, 1}, {}}},
 		{Kind: PreSerialIs, Zone: MustName("example.org"), Owner: MustName("example.org"), Serial: 7},
+		{Kind: PreSettingIs, Type: SettingCookies, Data: [][]byte{{1}}},
 	},
 	Ops: []Op{
 		{Kind: OpAdd, Flags: OpKeepTTL, Zone: MustName("Example.org"), Owner: MustName("WWW.example.org"), Type: TypeA, TTL: 300, Data: [][]byte{{192, 0, 2, 1}}},
 		{Kind: OpLoadCommit, Load: LoadID{9}, TTL: 12},
+		{Kind: OpSetting, Type: SettingCookies, Data: [][]byte{{1, 2}}},
 	},
 }
 
