@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,10 @@ func Open(path string, o Options) (*Store, error) {
 }
 
 func openFile(path string, o Options, readOnly bool) (db *bbolt.DB, err error) {
+	if err := checkFileLength(path); err != nil {
+		return nil, err
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() { // bbolt panics on some damage
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("open store file %s: %w: %v", path, ErrDamaged, r)
