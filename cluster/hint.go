@@ -38,16 +38,37 @@ func openHint(dir string, log token) (*hint, error) {
 	return &hint{file: f, log: log}, nil
 }
 
+// AppliedBefore is the index a node that ran in dir had applied when it ended, or a
+// little less, as its commit hint says; 0 if it left none. Whoever answers
+// from a checkpoint that is older can wait for Open, which applies the rest.
+func AppliedBefore(dir string) uint64 {
+	f, err := os.Open(filepath.Join(dir, hintFile))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	index, _ := readHint(f)
+	return index
+}
+
 // read is the index of the hint, 0 if there is none for this log.
 func (h *hint) read() uint64 {
+	index, log := readHint(h.file)
+	if log != h.log {
+		return 0
+	}
+	return index
+}
+
+func readHint(f *os.File) (index uint64, log token) {
 	var b [hintSize]byte
-	if _, err := h.file.ReadAt(b[:], 0); err != nil {
-		return 0
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return 0, token{}
 	}
-	if [4]byte(b[:4]) != hintMagic || token(b[12:28]) != h.log || crc32.Checksum(b[:28], castagnoli) != binary.BigEndian.Uint32(b[28:]) {
-		return 0
+	if [4]byte(b[:4]) != hintMagic || crc32.Checksum(b[:28], castagnoli) != binary.BigEndian.Uint32(b[28:]) {
+		return 0, token{}
 	}
-	return binary.BigEndian.Uint64(b[4:])
+	return binary.BigEndian.Uint64(b[4:]), token(b[12:28])
 }
 
 func (h *hint) write(index uint64) error {

@@ -23,9 +23,10 @@ import (
 const storeFile = "store.db"
 
 // settleTime is how long the sockets stay closed at a start, at the most, for the
-// entries applied before a crash to be applied again. A store so large that it
-// takes longer answers from its last checkpoint until they are.
-const settleTime = 100 * time.Millisecond
+// entries that were applied before a crash to be applied again, so that the node
+// does not answer from further back than it did. A node whose checkpoint holds all
+// it had applied answers at once.
+const settleTime = 700 * time.Millisecond
 
 // node is the parts of a running node, in the order they start.
 type node struct {
@@ -59,12 +60,15 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 	}
 	settled := make(chan error, 1)
 	go func() { settled <- n.join(ctx) }()
-	timer := time.NewTimer(settleTime)
-	defer timer.Stop()
-	select {
-	case err = <-settled:
-		settled <- err
-	case <-timer.C:
+	if cluster.AppliedBefore(s.node.DataDir) > n.store.Durable().Index {
+		timer := time.NewTimer(settleTime)
+		defer timer.Stop()
+		select {
+		case err = <-settled:
+			settled <- err
+		case <-timer.C:
+			n.log.Warn("answering from the checkpoint while later changes are applied again", slog.Uint64("index", n.store.Applied()))
+		}
 	}
 	if err == nil {
 		now := time.Now()

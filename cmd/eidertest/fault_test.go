@@ -43,9 +43,10 @@ func TestConcurrentAddsToOneRRset(t *testing.T) {
 	var wg sync.WaitGroup
 	want := []string{}
 	for i := range 90 {
-		want = append(want, fmt.Sprintf("10.0.%d.%d", i/10, i%10))
+		addr := fmt.Sprintf("10.0.%d.%d", i/10, i%10)
+		want = append(want, addr)
 		wg.Go(func() {
-			line := "ADD: many.zone.test A " + want[i]
+			line := "ADD: many.zone.test A " + addr
 			if got, err := c.Nodes[i%3].Line(line); err != nil || !strings.HasPrefix(got, "OK") {
 				t.Errorf("%s: %s (%v)", line, got, err)
 			}
