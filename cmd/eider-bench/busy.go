@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// The writes beside which queries are measured: so many changes a second, and so few
+// log entries between two folds of the store and cuts of the log.
+const (
+	busyChanges   = 500
+	busySnapshots = 1000
+	busyRate      = 2000 // questions a second
+	busyEach      = 8 * time.Second
+)
+
+// busyRun is what was seen at one node of three, quiet and busy in turns.
+type busyRun struct {
+	Rounds           int     `json:"rounds"`
+	Quiet            spreads `json:"quiet"`
+	Busy             spreads `json:"busy"`
+	Changes          int     `json:"changes"`
+	ChangesPerSecond float64 `json:"changes_per_second"`
+	Refused          int     `json:"changes_not_ok"`
+	Folds            int     `json:"folds_seen"`
+	Ratio            float64 `json:"p999_ratio"` // median over rounds of busy to quiet
+
+	ratios            []float64
+	quietAll, busyAll []time.Duration
+}
+
+type spreads struct {
+	Sent int     `json:"sent"`
+	Lost int     `json:"lost"`
+	P50  float64 `json:"p50_us"`
+	P99  float64 `json:"p99_us"`
+	P999 float64 `json:"p999_us"`
+	Max  float64 `json:"max_us"`
+}
+
+// busy asks one of three nodes the mixed set while nothing happens, and while changes are
+// committed and the store is folded, in turns.
+func (q *querySession) busy() error {
+	d, err := q.dataset("100k")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(q.dir, "busy")
+	c, err := q.threeNodes(dir, d)
+	if err != nil {
+		return err
+	}
+	defer c.StopAll()
+	port, err := portOf(c.Nodes[0].Query)
+	if err != nil {
+		return err
+	}
+	list := questions(d.count, mixed, d.question)
+	b := &busyRun{Rounds: q.rounds}
+	q.Busy = b
+	for range q.rounds {
+		quiet, err := pace(port, list, false, busyRate, busyEach)
+		if err != nil {
+			return err
+		}
+		stop, done := make(chan struct{}), make(chan error, 1)
+		go func() { done <- b.change(c.Nodes[1], stop) }()
+		folds := watchFolds(c.Nodes[0], stop)
+		loud, err := pace(port, list, false, busyRate, busyEach)
+		close(stop)
+		if e := <-done; err == nil {
+			err = e
+		}
+		if err != nil {
+			return err
+		}
+		b.Folds += <-folds
+		b.add(&b.Quiet, &b.quietAll, quiet)
+		b.add(&b.Busy, &b.busyAll, loud)
+		b.ratios = append(b.ratios, percentile(loud.latency, 0.999)/max(1, percentile(quiet.latency, 0.999)))
+	}
+	b.Quiet.fill(b.quietAll)
+	b.Busy.fill(b.busyAll)
+	b.Ratio = median(b.ratios)
+	b.ChangesPerSecond = float64(b.Changes) / (float64(q.rounds) * busyEach.Seconds())
+	return nil
+}
+
+func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	c, err := eidertest.New(q.eider, dir, 3, map[string]any{"limits": map[string]any{"workers": 1, "snapshot_entries": busySnapshots}})
+	if err != nil {
+		return nil, err
+	}
+	if err = c.StartAll(); err == nil {
+		if _, err = c.Run("cluster", "wait", "-c", c.Config, "--all", "--timeout", "60s"); err == nil {
+			var out string
+			if out, err = c.Run(append([]string{"zone", "load", "-q", "-c", c.Config, "-n", "0"}, d.loadArgs()...)...); err != nil {
+				err = fmt.Errorf("zone load: %w\n%s", err, tail(out))
+			} else {
+				err = allCheckpointed(c)
+			}
+		}
+	}
+	if err != nil {
+		c.StopAll()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (b *busyRun) add(s *spreads, all *[]time.Duration, p paced) {
+	s.Sent += p.sent
+	s.Lost += p.lost
+	*all = append(*all, p.latency...)
+}
+
+func (s *spreads) fill(all []time.Duration) {
+	s.P50, s.P99, s.P999, s.Max = percentile(all, 0.5), percentile(all, 0.99), percentile(all, 0.999), percentile(all, 1)
+}
+
+// change adds records, a line each, at a steady rate until stop, and reads all answers.
+func (b *busyRun) change(n *eidertest.Node, stop chan struct{}) error {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: n.Socket, Net: "unix"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(busyEach + eidertest.Patience)); err != nil {
+		return err
+	}
+	run := b.Changes
+	wrote := make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(time.Second / busyChanges)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				wrote <- conn.CloseWrite()
+				return
+			case <-tick.C:
+			}
+			if _, err := fmt.Fprintf(conn, "ADD: c%d.busy%d.bench.test A 192.0.2.1\n", i, run); err != nil {
+				wrote <- err
+				return
+			}
+		}
+	}()
+	in := bufio.NewScanner(conn)
+	for in.Scan() {
+		b.Changes++
+		if !strings.HasPrefix(in.Text(), "OK") {
+			b.Refused++
+		}
+	}
+	return errors.Join(in.Err(), <-wrote)
+}
+
+// watchFolds counts how often what a node has on disk moves on, until stop.
+func watchFolds(n *eidertest.Node, stop chan struct{}) chan int {
+	out := make(chan int, 1)
+	go func() {
+		folds, last := 0, uint64(0)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				out <- folds
+				return
+			case <-tick.C:
+				var st struct {
+					Checkpointed uint64 `json:"checkpointed"`
+				}
+				if n.Get("/v1/status", &st) == nil && st.Checkpointed != last {
+					if last != 0 {
+						folds++
+					}
+					last = st.Checkpointed
+				}
+			}
+		}
+	}()
+	return out
+}
+
+func (b *busyRun) print(out io.Writer) {
+	fmt.Fprintf(out, "\n  busy: the mixed set at one node of three, %d questions/s; %.0f changes/s committed at another (%d not OK), the store folded %d times. No transfer: there are none yet.\n\n", busyRate, b.ChangesPerSecond, b.Refused, b.Folds)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tasked\tlost\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	for _, row := range []struct {
+		name string
+		s    *spreads
+	}{{"quiet", &b.Quiet}, {"busy", &b.Busy}} {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.P50, row.s.P99, row.s.P999, row.s.Max)
+	}
+	w.Flush()
+	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds)\n", b.Ratio, b.Rounds)
+}
