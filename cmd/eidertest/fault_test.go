@@ -206,9 +206,9 @@ func TestWipedAndLaggingNodes(t *testing.T) {
 	}))
 	must(t, lagging.Start())
 	waitData(t, lagging, "r19-19.zone.test.", dns.TypeA, "192.0.2.1")
-	if !strings.Contains(lagging.Log(), "snapshot from another node in place") {
-		t.Error("the lagging node did not come back by snapshot")
-	}
+	must(t, eidertest.Until("the lagging node came back by snapshot", func() bool {
+		return strings.Contains(lagging.Log(), "snapshot from another node in place")
+	}))
 
 	wiped.Kill()
 	must(t, os.RemoveAll(wiped.DataDir))
