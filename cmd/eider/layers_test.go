@@ -34,6 +34,11 @@ var layers = map[string][]string{
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},
+
+	"cmd/eider-conformance":      {"cmd/eidertest", "cmd/eider-conformance/diff", "cmd/eider-conformance/gen", "cmd/eider-conformance/peer", "github.com/miekg/dns"},
+	"cmd/eider-conformance/diff": {"github.com/miekg/dns"},
+	"cmd/eider-conformance/gen":  {"github.com/miekg/dns"},
+	"cmd/eider-conformance/peer": {"cmd/eidertest", "github.com/miekg/dns"},
 }
 
 // The walls between the rooms stand: what each package imports is in the table,

@@ -1,0 +1,124 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/miekg/dns"
+)
+
+// meta tells whether the type asked for stands for many.
+func (c *Case) meta() bool { return c.Type == dns.TypeANY || c.Type == dns.TypeRRSIG }
+
+// aliases are the CNAMEs of an answer in their order.
+func (r *Reply) aliases() (out []Record) {
+	for _, rr := range r.Sections[Answer] {
+		if rr.Type == dns.TypeCNAME {
+			out = append(out, rr)
+		}
+	}
+	return out
+}
+
+// loop tells whether an answer's aliases come back to where they were, or a DNAME
+// makes names below itself.
+func (r *Reply) loop() bool {
+	seen := make(map[string]bool)
+	for _, a := range r.aliases() {
+		seen[a.Owner] = true
+		if seen[a.Data] {
+			return true
+		}
+		for _, d := range r.Sections[Answer] {
+			if d.Type == dns.TypeDNAME && a.Owner != d.Owner && Under(a.Owner, d.Owner) && Under(a.Data, d.Owner) && Under(d.Data, d.Owner) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// samePath tells whether the aliases of one answer are the first of the other's.
+func (c *Case) samePath() bool {
+	a, b := c.Ours.aliases(), c.Theirs.aliases()
+	for i := range min(len(a), len(b)) {
+		if a[i].Owner != b[i].Owner || a[i].Data != b[i].Data {
+			return false
+		}
+	}
+	return true
+}
+
+// names are the name asked for and what aliases of either answer lead to.
+func (c *Case) names() []string {
+	out := []string{c.Name}
+	for _, r := range []*Reply{c.Ours, c.Theirs} {
+		for _, a := range r.aliases() {
+			out = append(out, a.Data)
+		}
+	}
+	return out
+}
+
+// zone is the apex of the deepest zone a name is in, "" if there is none.
+func (c *Case) zone(name string) (apex string) {
+	for _, z := range c.Zones {
+		if Under(name, z.Apex) && len(z.Apex) > len(apex) {
+			apex = z.Apex
+		}
+	}
+	return apex
+}
+
+const star = "\x01*"
+
+// wildcard tells whether a wildcard that owns type t may stand in for one of the names.
+func (c *Case) wildcard(t uint16) bool {
+	for _, z := range c.Zones {
+		for owner, types := range z.Types {
+			if len(owner) < 2 || owner[:2] != star || !slices.Contains(types, t) || owner == z.Apex {
+				continue
+			}
+			for _, name := range c.names() {
+				if Under(name, owner[2:]) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// only tells whether the replies differ in nothing but these parts.
+func only(parts []Part, in ...Part) bool {
+	return !slices.ContainsFunc(parts, func(p Part) bool { return !slices.Contains(in, p) })
+}
+
+// someRRsets tells whether our answer is made of whole RRsets of those all servers
+// have, signatures left out.
+func (c *Case) someRRsets() bool {
+	ours, all := sets(c.Ours.Sections[Answer]), sets(c.All)
+	for key, set := range ours {
+		if !slices.Equal(set, all[key]) {
+			return false
+		}
+	}
+	return true
+}
+
+// sets are records by owner and type, RRSIGs by what they cover.
+func sets(rrs []Record) map[string][]string {
+	m := make(map[string][]string)
+	for _, rr := range rrs {
+		key := fmt.Sprintf("%s|%d", rr.Owner, rr.Type)
+		if rr.Type == dns.TypeRRSIG && len(rr.Data) > 2 {
+			key += fmt.Sprintf("|%x", rr.Data[:2])
+		}
+		m[key] = append(m[key], rr.One())
+	}
+	for key, set := range m {
+		slices.Sort(set)
+		m[key] = slices.Compact(set)
+	}
+	return m
+}

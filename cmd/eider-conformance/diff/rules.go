@@ -1,0 +1,46 @@
+package diff
+
+import "github.com/miekg/dns"
+
+// Rules are tried in their order. DESIGN.md lists them, a test compares.
+var Rules = []Rule{
+	{
+		Name: "any: other RRsets of the name",
+		Why:  "RFC 8482 section 4.1: ANY may be answered with one RRset or a subset of those at the name; RRSIG alike",
+		Match: func(c *Case, parts []Part) bool {
+			return c.meta() && only(parts, InAnswer, Truncated) && len(c.Ours.Sections[Answer]) > 0 && c.someRRsets() && (c.Theirs.Flags&TC != 0 || len(c.Theirs.Sections[Answer]) > 0)
+		},
+	},
+	{
+		Name:  "loop: aliases without end",
+		Why:   "RFC 1034 section 3.6.2 has loops signalled, none says how; RFC 6672 section 2.2 lets a DNAME into itself grow names until they are too long",
+		Match: func(c *Case, _ []Part) bool { return (c.Ours.loop() || c.Theirs.loop()) && c.samePath() },
+	},
+	{
+		Name:  "chain: more aliases than someone follows",
+		Why:   "RFC 1034 section 7.1 (bound the work) leaves the number of aliases to the server; BIND follows 11, Eider 16",
+		Match: func(c *Case, _ []Part) bool { return len(c.Ours.aliases()) >= 10 && c.samePath() },
+	},
+	{
+		Name: "alias into another zone",
+		Why:  "RFC 1034 section 4.3.2 step 3a goes back to step 1, which looks at all zones; Knot stays in the first",
+		Match: func(c *Case, _ []Part) bool {
+			theirs := c.Theirs.aliases()
+			if len(theirs) == 0 || !c.samePath() || len(theirs) > len(c.Ours.aliases()) {
+				return false
+			}
+			last := theirs[len(theirs)-1]
+			return c.zone(last.Owner) != c.zone(last.Data) && c.zone(last.Data) != ""
+		},
+	},
+	{
+		Name:  "wildcard that owns NS",
+		Why:   "RFC 4592 section 4.2: what it means is not defined; here it is data of the synthesized name and no cut",
+		Match: func(c *Case, _ []Part) bool { return c.wildcard(dns.TypeNS) },
+	},
+	{
+		Name:  "wildcard that owns a DNAME",
+		Why:   "RFC 6672 section 3.3: such owners are not defined and SHOULD NOT be; RFC 4592 section 4.4: no name below is renamed by it",
+		Match: func(c *Case, _ []Part) bool { return c.wildcard(dns.TypeDNAME) },
+	},
+}
