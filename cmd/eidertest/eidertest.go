@@ -7,26 +7,18 @@
 package eidertest
 
 import (
-	"bufio"
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 // Patience is how long a condition may take to come true on a busy machine.
@@ -125,58 +117,6 @@ func FreePorts(n int) ([]int, error) {
 	return ports, nil
 }
 
-// Start starts the node's process with `eider node` and further arguments.
-func (n *Node) Start(args ...string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd != nil {
-		return fmt.Errorf("node %s runs already", n.ID)
-	}
-	cmd := exec.Command(n.cluster.Bin, append([]string{"node", "-n", n.ID, "-c", n.cluster.Config}, args...)...)
-	cmd.Dir = n.cluster.Dir
-	cmd.SysProcAttr = parentDeath()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if n.out == nil {
-		n.out = newOutput()
-	}
-	cmd.Stdout, cmd.Stderr = n.out, &n.out.stderr
-	if err := startProcess(cmd); err != nil {
-		return err
-	}
-	exited := make(chan struct{})
-	n.cmd, n.stdin, n.exited = cmd, stdin, exited
-	go func() {
-		err := cmd.Wait()
-		n.mu.Lock()
-		n.cmd, n.status = nil, err
-		n.mu.Unlock()
-		close(exited)
-	}()
-	return nil
-}
-
-// starts carries processes to start to the one thread that starts them: the
-// kernel ends a node when the thread that started it ends (parentDeath).
-var starts = sync.OnceValue(func() chan func() {
-	c := make(chan func())
-	go func() {
-		runtime.LockOSThread()
-		for f := range c {
-			f()
-		}
-	}()
-	return c
-})
-
-func startProcess(cmd *exec.Cmd) error {
-	errc := make(chan error)
-	starts() <- func() { errc <- cmd.Start() }
-	return <-errc
-}
-
 // StartAll starts all nodes with the same arguments.
 func (c *Cluster) StartAll(args ...string) error {
 	for _, n := range c.Nodes {
@@ -187,60 +127,6 @@ func (c *Cluster) StartAll(args ...string) error {
 	return nil
 }
 
-// Pid is the process id, 0 if the node does not run.
-func (n *Node) Pid() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.cmd == nil {
-		return 0
-	}
-	return n.cmd.Process.Pid
-}
-
-// Running tells whether the process is there.
-func (n *Node) Running() bool { return n.Pid() != 0 }
-
-// Signal sends sig to the process, if there is one.
-func (n *Node) Signal(sig syscall.Signal) {
-	if pid := n.Pid(); pid != 0 {
-		_ = syscall.Kill(pid, sig)
-	}
-}
-
-// Kill is kill -9, and waits until the process is gone.
-func (n *Node) Kill() {
-	n.Signal(syscall.SIGKILL)
-	n.Wait(Patience)
-}
-
-// Stop is SIGTERM; it gives how long the process took and its exit error.
-func (n *Node) Stop() (time.Duration, error) {
-	start := time.Now()
-	n.Signal(syscall.SIGTERM)
-	if !n.Wait(Patience) {
-		return time.Since(start), errors.New("still running")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return time.Since(start), n.status
-}
-
-// Wait waits for the process to end.
-func (n *Node) Wait(d time.Duration) bool {
-	n.mu.Lock()
-	exited := n.exited
-	n.mu.Unlock()
-	if exited == nil {
-		return true
-	}
-	select {
-	case <-exited:
-		return true
-	case <-time.After(d):
-		return false
-	}
-}
-
 // StopAll kills what still runs.
 func (c *Cluster) StopAll() {
 	for _, n := range c.Nodes {
@@ -249,120 +135,6 @@ func (c *Cluster) StopAll() {
 	for _, n := range c.Nodes {
 		n.Wait(Patience)
 	}
-}
-
-// Type writes lines to the node's standard input.
-func (n *Node) Type(lines string) error {
-	n.mu.Lock()
-	w := n.stdin
-	n.mu.Unlock()
-	_, err := io.WriteString(w, lines)
-	return err
-}
-
-// CloseInput closes the node's standard input.
-func (n *Node) CloseInput() error { return n.stdin.Close() }
-
-// Output is what the node wrote on standard output, over all its lives.
-func (n *Node) Output() string { return n.out.String() }
-
-// Log is what the node wrote on standard error, over all its lives.
-func (n *Node) Log() string { return n.out.stderr.String() }
-
-// Ask sends one DNS question over network ("udp" or "tcp") with a deadline.
-func (n *Node) Ask(network, name string, qtype uint16) (*dns.Msg, error) {
-	m := new(dns.Msg)
-	m.SetQuestion(dns.Fqdn(name), qtype)
-	m.RecursionDesired = false
-	m.SetEdns0(1232, false)
-	c := dns.Client{Net: network, Timeout: 2 * time.Second}
-	r, _, err := c.Exchange(m, n.Query)
-	return r, err
-}
-
-// Data are the rdata of the answer section for name and type, in presentation
-// format and sorted as they came; nil if the question failed.
-func (n *Node) Data(name string, qtype uint16) []string {
-	r, err := n.Ask("udp", name, qtype)
-	if err == nil && r.Truncated {
-		r, err = n.Ask("tcp", name, qtype)
-	}
-	if err != nil {
-		return nil
-	}
-	data := []string{}
-	for _, rr := range r.Answer {
-		if rr.Header().Rrtype == qtype {
-			data = append(data, strings.TrimPrefix(rr.String(), rr.Header().String()))
-		}
-	}
-	return data
-}
-
-// Lines sends lines over one connection to the admin socket and reads one answer
-// line for each.
-func (n *Node) Lines(lines ...string) ([]string, error) {
-	conn, err := net.DialTimeout("unix", n.Socket, 2*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	errc := make(chan error, 1)
-	go func() {
-		_, err := io.WriteString(conn, strings.Join(lines, "\n")+"\n")
-		errc <- err
-	}()
-	conn.SetReadDeadline(time.Now().Add(Patience))
-	answers := make([]string, 0, len(lines))
-	for s := bufio.NewScanner(conn); len(answers) < len(lines); {
-		if !s.Scan() {
-			return answers, fmt.Errorf("the admin socket closed after %d of %d answers: %w", len(answers), len(lines), errors.Join(s.Err(), io.ErrUnexpectedEOF))
-		}
-		answers = append(answers, s.Text())
-	}
-	return answers, <-errc
-}
-
-// Line is Lines for one.
-func (n *Node) Line(line string) (string, error) {
-	a, err := n.Lines(line)
-	if err != nil {
-		return "", err
-	}
-	return a[0], nil
-}
-
-// Get fetches a path of the HTTP API over the admin socket into v (JSON).
-func (n *Node) Get(path string, v any) error {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", n.Socket)
-		},
-	}}
-	r, err := client.Get("http://eider" + path)
-	if err != nil {
-		return err
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(r.Body, 64<<20))
-	if err != nil {
-		return err
-	}
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s: %s", path, r.Status, bytes.TrimSpace(b))
-	}
-	return json.Unmarshal(b, v)
-}
-
-// Run runs the eider binary with a command's arguments, in the cluster's folder.
-func (c *Cluster) Run(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*Patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, c.Bin, args...)
-	cmd.Dir = c.Dir
-	out, err := cmd.CombinedOutput()
-	return string(out), err
 }
 
 // Until waits for a condition; what names it in the error.
@@ -379,29 +151,4 @@ func Until(what string, cond func() bool) error {
 		}
 	}
 	return nil
-}
-
-// output gathers a process's standard output and error.
-type output struct {
-	buffer
-	stderr buffer
-}
-
-func newOutput() *output { return &output{} }
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
