@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"fmt"
+	"runtime/debug"
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
@@ -21,19 +23,37 @@ type fileView struct {
 	damaged atomic.Bool
 }
 
-func openFileView(db *bbolt.DB) (*View, Meta, error) {
+func openFileView(db *bbolt.DB) (v *View, meta Meta, err error) {
 	tx, err := db.Begin(false)
 	if err != nil {
 		return nil, Meta{}, err
 	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil { // bbolt panics on some damage
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+		if err != nil {
+			_ = tx.Rollback()
+		}
+	}()
 	m, data, err := readMeta(tx)
 	if err != nil {
-		_ = tx.Rollback()
 		return nil, Meta{}, err
 	}
-	v := &View{index: m.Index, file: &fileView{tx: tx, data: data}}
+	v = &View{index: m.Index, file: &fileView{tx: tx, data: data}}
 	v.refs.Store(1)
 	return v, m.Meta, nil
+}
+
+// guard ends a read that met damage bbolt panics on, or a page that is not
+// there: nothing is answered any more, and the process lives to say so. Use it
+// as `defer f.guard(debug.SetPanicOnFault(true))`.
+func (f *fileView) guard(before bool) {
+	debug.SetPanicOnFault(before)
+	if r := recover(); r != nil {
+		f.damaged.Store(true)
+	}
 }
 
 func (f *fileView) end() { _ = f.tx.Rollback() }
@@ -67,7 +87,8 @@ func (f *fileView) floor(k []byte) (key, val []byte) {
 	return key, val
 }
 
-func (f *fileView) zone(key []byte) (record.ZoneRef, bool) {
+func (f *fileView) zone(key []byte) (ref record.ZoneRef, ok bool) {
+	defer f.guard(debug.SetPanicOnFault(true))
 	if f.damaged.Load() {
 		return record.ZoneRef{}, false
 	}
@@ -89,6 +110,7 @@ func (f *fileView) zone(key []byte) (record.ZoneRef, bool) {
 }
 
 func (f *fileView) get(zone uint32, key []byte, t record.Type) record.Set {
+	defer f.guard(debug.SetPanicOnFault(true))
 	k := appendSetKey(nil, spaceOf(t), zone, key, t)
 	found, stored := f.data.Cursor().Seek(k)
 	if !bytes.Equal(found, k) {
@@ -97,7 +119,8 @@ func (f *fileView) get(zone uint32, key []byte, t record.Type) record.Set {
 	return f.value(found, stored)
 }
 
-func (f *fileView) node(zone uint32, key []byte, dst []record.TypeSet) ([]record.TypeSet, bool) {
+func (f *fileView) node(zone uint32, key []byte, dst []record.TypeSet) (sets []record.TypeSet, exists bool) {
+	defer f.guard(debug.SetPanicOnFault(true))
 	name := append(appendIDKey(nil, spaceRRset, zone), key...)
 	own := append(name, 0)
 	c := f.data.Cursor()
@@ -114,7 +137,8 @@ func (f *fileView) node(zone uint32, key []byte, dst []record.TypeSet) ([]record
 	return dst, true
 }
 
-func (f *fileView) before(zone uint32, key []byte, t record.Type, dst []byte) ([]byte, record.Set) {
+func (f *fileView) before(zone uint32, key []byte, t record.Type, dst []byte) (owner []byte, set record.Set) {
+	defer f.guard(debug.SetPanicOnFault(true))
 	space := spaceOf(t)
 	k, stored := f.floor(appendSetKey(nil, space, zone, key, t))
 	if !bytes.HasPrefix(k, appendIDKey(nil, space, zone)) {

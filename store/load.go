@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 
@@ -65,7 +66,8 @@ func (s *Store) adopt(r *resident) {
 
 // readAll reads a file whole, verifying every value.
 func readAll(ctx context.Context, db *bbolt.DB) (r *resident, err error) {
-	defer func() { // bbolt panics on some damage
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // some leads beyond the file
+	defer func() {                                           // bbolt panics on some damage
 		if p := recover(); p != nil {
 			r, err = nil, fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
