@@ -97,6 +97,11 @@ type Answer struct {
 	Outcome       Outcome
 	Authoritative bool // AA: the first owner in the answer is ours (RFC 1034 section 4.3.1)
 
+	// Synthesis tells of an answer that was made for this name as for any beside it,
+	// from a wildcard or a DNAME: the name that stands for all of them is
+	// Question.Name[Synthesis:]. -1: it was not.
+	Synthesis int
+
 	Answer     []Entry
 	Authority  []Entry
 	Additional []Entry
@@ -116,8 +121,19 @@ type Answer struct {
 	used    int // octets of names in use
 }
 
+// Zone is the id of the zone that decided the outcome, if any did.
+func (a *Answer) Zone() uint32 { return a.zone }
+
+// synthesized notes that an answer to the question itself comes from below the
+// ancestor with so many labels.
+func (a *Answer) synthesized(labels int) {
+	if a.name.asked {
+		a.Synthesis = a.name.start(labels)
+	}
+}
+
 func (a *Answer) reset() {
-	a.Outcome, a.Authoritative = Refused, false
+	a.Outcome, a.Authoritative, a.Synthesis = Refused, false, -1
 	a.Answer, a.Authority, a.Additional = a.Answer[:0], a.Authority[:0], a.Additional[:0]
 	a.chain.known = false
 	a.used = 0

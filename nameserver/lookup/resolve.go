@@ -93,6 +93,7 @@ func (a *Answer) missing(r Reader, q *Question, encloser int) (target []byte) {
 	sets, exists := r.Node(a.zone, a.wildcardKey(encloser), a.sets[:0])
 	a.sets = sets
 	if exists { // it owns data or is an empty non-terminal (RFC 4592 section 2.2.2)
+		a.synthesized(encloser)
 		return a.match(r, q, encloser, true)
 	}
 	a.Outcome = NXDomain
@@ -126,7 +127,8 @@ func (a *Answer) match(r Reader, q *Question, depth int, wildcard bool) (target 
 	case record.TypeRRSIG:
 		a.signatures(r, q, sets, wildcard)
 	case record.TypeNSEC:
-		if set := a.get(r, a.source(depth, wildcard), q.Type); set != nil && !wildcard {
+		// The NSEC of a wildcard is expanded if it is asked for (RFC 4592 section 4.7).
+		if set := a.get(r, a.source(depth, wildcard), q.Type); set != nil {
 			a.Answer = append(a.Answer, a.entry(all, q.Type, set, q.DNSSEC))
 		}
 	default:
@@ -192,7 +194,7 @@ func (a *Answer) signatures(r Reader, q *Question, sets []record.TypeSet, wildca
 		}
 	}
 	if wildcard {
-		return // the NSEC of a wildcard is not expanded (RFC 4592 section 4.7)
+		return // one of many RRsets, and none that is missed: the NSEC of a wildcard is left out
 	}
 	if set := r.Get(a.zone, a.name.key, record.TypeNSEC); set != nil && set.SigCount() > 0 {
 		e := a.entry(a.name.labels, record.TypeNSEC, set, true)
@@ -247,6 +249,7 @@ func find(sets []record.TypeSet, t record.Type) record.Set {
 // (RFC 6672 section 3.1).
 func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
 	n := &a.name
+	a.synthesized(depth)
 	if !a.renamed(set) {
 		a.Answer = append(a.Answer, a.entry(depth, record.TypeDNAME, set, q.DNSSEC))
 	}
