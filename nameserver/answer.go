@@ -3,6 +3,8 @@ package nameserver
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/eider-dns/eider/nameserver/lookup"
@@ -30,18 +32,37 @@ type scratch struct {
 	options []byte // of the reply's OPT
 	stream  []byte // replies to be written to a connection together
 	counts  *counters
+
+	from        netip.Addr // of who asks; the zero Addr if it is not known
+	cookieState cookieState
+	cookie      [cookieSize]byte // of the reply, unless cookieState is cookieNone
+	rateKey     [rateKeySize]byte
+	rnd         uint32 // never 0
 }
 
+// maxOptions is the room all options of a reply take, octets.
+const maxOptions = 4*4 + maxIdentity + 2 + cookieSize + 2
+
 func newScratch(c *counters) *scratch {
-	w := &scratch{counts: c, options: make([]byte, 0, 2*4+2+maxIdentity)}
+	w := &scratch{counts: c, options: make([]byte, 0, maxOptions), rnd: rand.Uint32() | 1}
 	w.message.b = make([]byte, 0, maxMessage+slack)
 	return w
 }
 
+// random is good enough to decide which of two answers goes out (xorshift).
+func (w *scratch) random() uint32 {
+	w.rnd ^= w.rnd << 13
+	w.rnd ^= w.rnd >> 17
+	w.rnd ^= w.rnd << 5
+	return w.rnd
+}
+
 // answer is the whole way of a query, packet in to packet out, nil for one that
 // gets no answer. The reply is part of w. One view serves it from first read to
-// last, so no answer mixes two applied indexes.
-func (s *Server) answer(w *scratch, packet []byte, t Transport) (reply []byte) {
+// last, so no answer mixes two applied indexes. From is who asks; if it is the
+// zero Addr, whatever depends on it is left out: access, rate, cookies.
+func (s *Server) answer(w *scratch, packet []byte, from netip.Addr, t Transport) (reply []byte) {
+	w.from = from
 	if drop := w.query.header(packet); drop != dropNone {
 		w.counts.drop(drop)
 		return nil
@@ -56,17 +77,31 @@ func (s *Server) answer(w *scratch, packet []byte, t Transport) (reply []byte) {
 		defer func() { w.counts.observe(time.Since(start)) }()
 	}
 	code := w.query.parse(packet)
-	if code == rcodeSuccess {
-		return s.serve(w, packet, t)
+	s.checkCookie(w)
+	switch {
+	case code != rcodeSuccess:
+		return s.short(w, packet, t, code, edeNone)
+	case !s.admits(from):
+		return s.short(w, packet, t, rcodeRefused, edeProhibited)
+	case w.query.cookieOnly:
+		if w.cookieState == cookieNone {
+			code = rcodeFormErr
+		}
+		return s.short(w, packet, t, code, edeNone)
 	}
-	return s.short(w, packet, t, code, 0)
+	return s.serve(w, packet, t)
+}
+
+// admits is the one place that decides who may ask, whatever the transport.
+func (s *Server) admits(from netip.Addr) bool {
+	return s.access == nil || !from.IsValid() || s.access.contains(from)
 }
 
 // panicked turns a bug into SERVFAIL for the one query that met it.
 func (s *Server) panicked(w *scratch, packet []byte, t Transport, p any) []byte {
 	w.counts.panics.Add(1)
 	s.log.LogAttrs(context.Background(), slog.LevelError, "query handler panicked", slog.Any("err", p))
-	w.query.question, w.query.nsid = 0, false
+	w.query.question, w.query.nsid, w.query.keepalive, w.cookieState = 0, false, false, cookieNone
 	return s.short(w, packet, t, rcodeServFail, 0)
 }
 
@@ -93,6 +128,9 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	code, ede := outcomeRcode(w.answer.Outcome)
 	if code == rcodeRefused {
 		return s.short(w, packet, t, code, ede)
+	}
+	if v := s.limitAnswer(w, t); v != verdictSend {
+		return s.limited(w, packet, t, v)
 	}
 	s.begin(w, packet, t, ede)
 	var flags uint16
@@ -121,6 +159,7 @@ func metaRcode(t record.Type) rcode {
 const (
 	edeNone             = 0
 	edeNotReady         = 14
+	edeProhibited       = 18
 	edeNotAuthoritative = 20
 )
 
@@ -137,10 +176,29 @@ func outcomeRcode(o lookup.Outcome) (code rcode, ede uint16) {
 	return rcodeSuccess, edeNone
 }
 
-// short is a reply without records: an error, or nothing.
+// short is a reply without records: an error, or nothing. Over its rate limit
+// it is left out, or by chance goes out as it is: TC would not make it shorter.
 func (s *Server) short(w *scratch, packet []byte, t Transport, code rcode, ede uint16) []byte {
+	if s.limitError(w, t) == verdictDrop {
+		return nil
+	}
+	return s.bare(w, packet, t, 0, code, ede)
+}
+
+// limited is what goes out in the place of an answer over its rate limit.
+func (s *Server) limited(w *scratch, packet []byte, t Transport, v verdict) []byte {
+	switch {
+	case v == verdictDrop:
+		return nil
+	case w.cookieState == cookieClient:
+		return s.bare(w, packet, t, 0, rcodeBadCookie, edeNone)
+	}
+	return s.bare(w, packet, t, flagTC, rcodeSuccess, edeNone)
+}
+
+func (s *Server) bare(w *scratch, packet []byte, t Transport, flags uint16, code rcode, ede uint16) []byte {
 	s.begin(w, packet, t, ede)
-	return s.finish(w, t, 0, code)
+	return s.finish(w, t, flags, code)
 }
 
 // begin starts a reply and sets room for its OPT aside.
@@ -158,6 +216,13 @@ func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
 		}
 		if ede != edeNone {
 			w.options = append(w.options, 0, optionEDE, 0, 2, byte(ede>>8), byte(ede))
+		}
+		if w.cookieState != cookieNone {
+			w.options = append(w.options, 0, optionCookie, 0, cookieSize)
+			w.options = append(w.options, w.cookie[:]...)
+		}
+		if m.keepalive && t == TCP { // over UDP it means nothing (RFC 7828 section 3.2.1)
+			w.options = append(w.options, 0, optionKeepalive, 0, 2, byte(s.keepalive>>8), byte(s.keepalive))
 		}
 		limit -= optSize + len(w.options)
 	}

@@ -45,6 +45,9 @@ func (s *Server) serveChaos(w *scratch, packet []byte, t Transport) []byte {
 	if rdata == nil || m.q.Type != record.TypeTXT && m.q.Type != record.TypeANY {
 		return s.short(w, packet, t, rcodeRefused, edeNone)
 	}
+	if v := s.limitError(w, t); v != verdictSend {
+		return s.limited(w, packet, t, v)
+	}
 	s.begin(w, packet, t, edeNone)
 	b := &w.message
 	var flags uint16 = flagAA

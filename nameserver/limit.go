@@ -17,14 +17,16 @@ const (
 // client is one TCP connection. All but Conn is the limiter's.
 type client struct {
 	net.Conn
+	from       netip.Addr // set by enter
 	prefix     netip.Prefix
-	idle, gone bool
+	idle, gone bool    // idle: it waits for a query to be whole
 	prev, next *client // in the list of idle ones
 }
 
 // limiter bounds the TCP connections, in all and of each client. When a bound is
 // reached the connection that has been idle the longest makes room; if none is
-// idle, the new one is turned away.
+// idle, the new one is turned away. One that has sent part of a query is as idle as
+// one that has sent nothing: or else one octet would keep a place for TCPIdle.
 type limiter struct {
 	mu        sync.Mutex
 	max, each int
@@ -64,6 +66,7 @@ func (l *limiter) enter(c *client) bool {
 		if addr.Is4() {
 			bits = clientBits4
 		}
+		c.from = addr
 		c.prefix, _ = addr.Prefix(bits)
 	}
 	l.mu.Lock()
@@ -118,20 +121,18 @@ func (l *limiter) leave(c *client) {
 
 // wait is called before a connection waits for a query, until the deadline;
 // false: it is to end instead.
-func (l *limiter) wait(c *client, idle bool, deadline time.Time) bool {
+func (l *limiter) wait(c *client, deadline time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.draining || c.gone {
 		return false
 	}
-	if idle {
-		if l.head.next == nil {
-			l.head.next, l.head.prev = &l.head, &l.head
-		}
-		c.prev, c.next = l.head.prev, &l.head
-		c.prev.next, c.next.prev = c, c
-		c.idle = true
+	if l.head.next == nil {
+		l.head.next, l.head.prev = &l.head, &l.head
 	}
+	c.prev, c.next = l.head.prev, &l.head
+	c.prev.next, c.next.prev = c, c
+	c.idle = true
 	return c.SetReadDeadline(deadline) == nil
 }
 

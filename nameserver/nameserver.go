@@ -16,8 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eider-dns/eider/nameserver/lookup"
@@ -51,6 +54,11 @@ type Options struct {
 	TCPIdle         time.Duration // a connection without a whole query for so long is closed; default 10s
 	TCPWrite        time.Duration // a reply must be taken within this time; default 5s
 
+	RateLimit RateLimit // of UDP answers; default none
+	// Who may ask: the longest prefix an address is in decides, Deny before Allow.
+	// One in neither may, unless Allow names any. Others get REFUSED with EDE 18.
+	Allow, Deny []netip.Prefix
+
 	Log *slog.Logger // nil: none
 }
 
@@ -72,6 +80,14 @@ type Server struct {
 	chaos  chaos
 	pool   sync.Pool // *scratch, for TCP and Handle
 	tcp    limiter
+	clock  clock
+	access *prefixTable // nil: everyone
+	rate   *rateLimiter // nil: no limit
+	exempt *prefixTable // from rate
+
+	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies
+	keepalive uint16                        // what edns-tcp-keepalive is answered with, in 100 ms
+
 	closed chan struct{} // closed by Shutdown
 
 	mu      sync.Mutex // guards what follows
@@ -95,6 +111,9 @@ func New(o Options) (*Server, error) {
 	if len(o.Identity) > maxIdentity || len(o.Version) > maxIdentity {
 		return nil, fmt.Errorf("nameserver: identity and version have at most %d octets", maxIdentity)
 	}
+	if err := o.RateLimit.check(); err != nil {
+		return nil, err
+	}
 	setDefault(&o.UDPWorkers, runtime.GOMAXPROCS(0))
 	setDefault(&o.MaxTCP, defaultMaxTCP)
 	setDefault(&o.MaxTCPPerPrefix, defaultMaxTCPPerPrefix)
@@ -106,6 +125,15 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, log: o.Log, stats: new(stats), closed: make(chan struct{})}
 	s.chaos = newChaos(o.Identity, o.Version)
 	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)
+	s.keepalive = uint16(min(o.TCPIdle/(100*time.Millisecond), math.MaxUint16))
+	s.clock.set(time.Now())
+	if len(o.Allow)+len(o.Deny) > 0 {
+		s.access = newPrefixTable(o.Allow, o.Deny, len(o.Allow) == 0)
+	}
+	if o.RateLimit.Rate > 0 {
+		s.rate = newRateLimiter(o.RateLimit.Rate)
+		s.exempt = newPrefixTable(o.RateLimit.Exempt, nil, false)
+	}
 	shared := s.stats.worker()
 	s.pool.New = func() any { return newScratch(shared) }
 	return s, nil
@@ -119,10 +147,11 @@ func setDefault[T int | time.Duration](v *T, d T) {
 
 // Handle answers one message without a socket, for tests and for transports to
 // come. The reply is appended to dst[:0]; it is nil for a message that gets none.
+// Who asks is not known: nothing that depends on it is done (answer).
 func (s *Server) Handle(packet, dst []byte, t Transport) []byte {
 	w := s.pool.Get().(*scratch)
 	defer s.pool.Put(w)
-	reply := s.answer(w, packet, t)
+	reply := s.answer(w, packet, netip.Addr{}, t)
 	if reply == nil {
 		return nil
 	}

@@ -19,6 +19,8 @@ const (
 	rcodeRefused  rcode = 5
 	rcodeYXDomain rcode = 6
 	rcodeBadVers  rcode = 16
+
+	rcodeBadCookie rcode = 23 // RFC 7873
 )
 
 const (
@@ -40,8 +42,9 @@ const (
 	classCH  = 3
 	classANY = 255
 
-	optionNSID = 3 // RFC 5001
-	optionEDE  = 15
+	optionNSID      = 3  // RFC 5001
+	optionKeepalive = 11 // RFC 7828
+	optionEDE       = 15 // RFC 8914
 
 	// maxRecords is how many records behind the question of a query are looked at: OPT,
 	// TSIG or SIG(0), and what an IXFR sends. A query with more is no query.
@@ -63,6 +66,10 @@ type query struct {
 	size    int  // what the requestor can take over UDP, octets
 	do      bool // DNSSEC OK
 	nsid    bool // asked for (RFC 5001)
+
+	keepalive  bool   // wants to know how long a connection may be idle (RFC 7828)
+	cookie     []byte // the COOKIE option, nil if there is none (RFC 7873)
+	cookieOnly bool   // there is no question: a cookie is all that is wanted (RFC 7873 section 5.4)
 }
 
 // header reads the first twelve octets. Messages without them, and replies, get
@@ -82,7 +89,11 @@ func (m *query) header(p []byte) (drop dropReason) {
 
 // parse reads what follows the header in one pass. It keeps parts of p.
 func (m *query) parse(p []byte) rcode {
-	if binary.BigEndian.Uint16(p[4:]) != 1 { // RFC 9619
+	switch binary.BigEndian.Uint16(p[4:]) { // RFC 9619
+	case 0:
+		return m.parseCookieOnly(p)
+	case 1:
+	default:
 		return rcodeFormErr
 	}
 	at := nameEnd(p, headerSize)
@@ -98,6 +109,18 @@ func (m *query) parse(p []byte) rcode {
 		return rcodeNotImp // the other sections have their own rules there
 	}
 	return m.records(p, at)
+}
+
+// parseCookieOnly reads a query without a question, which is one if it has a cookie.
+func (m *query) parseCookieOnly(p []byte) rcode {
+	if m.opcode != opcodeQuery {
+		return rcodeFormErr
+	}
+	code := m.records(p, headerSize)
+	if m.cookieOnly = code == rcodeSuccess && m.cookie != nil; code == rcodeSuccess && !m.cookieOnly {
+		return rcodeFormErr
+	}
+	return code
 }
 
 // nameEnd is where the uncompressed name at p[at:] ends, -1 if there is none. A
@@ -180,8 +203,18 @@ func (m *query) options(b []byte) bool {
 		if len(b) < n {
 			return false
 		}
-		if code == optionNSID {
+		switch code {
+		case optionNSID:
 			m.nsid = true
+		case optionKeepalive:
+			m.keepalive = true
+		case optionCookie:
+			if !validCookieLength(n - 4) {
+				return false // RFC 7873 section 5.2.2
+			}
+			if m.cookie == nil { // later ones do not count (RFC 7873 section 5.2)
+				m.cookie = b[4:n]
+			}
 		}
 		b = b[n:]
 	}

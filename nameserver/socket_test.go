@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,6 +320,127 @@ func TestTCPCaps(t *testing.T) {
 	}
 }
 
+// Connections that say nothing, or part of a query, hold neither places nor memory
+// against those who ask.
+func TestTCPHalfOpenConnections(t *testing.T) {
+	const half = 5000
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, MaxTCP: 200, MaxTCPPerPrefix: 100})
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	attacker := func(i int) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%250))}, Timeout: 10 * time.Second}
+		c, err := d.Dial("tcp", addrs[0].String())
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			t.Skip("needs 127.0.1.x:", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = c.Write([]byte{0, 40, 1}[:i%4])
+		open = append(open, c)
+		if len(open) > 1000 { // more descriptors than a test should need
+			_ = open[len(open)-1000].Close()
+		}
+	}
+	lost := 0
+	for i := range half {
+		attacker(i)
+		if i%100 != 99 {
+			continue
+		}
+		d := dns.Client{Net: "tcp", Timeout: 10 * time.Second}
+		if r, _, err := d.Exchange(addressQuery("www.example.org."), addrs[0].String()); err != nil || len(r.Answer) != 1 {
+			lost++
+		}
+		if n := s.Stats().TCP.Open; n > 200 {
+			t.Fatalf("%d connections are open", n)
+		}
+	}
+	if lost > half/100/20 {
+		t.Errorf("%d of %d questions got no answer beside %d half-open connections", lost, half/100, half)
+	}
+	if got := s.Stats().TCP; got.Evicted+got.Refused == 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTCPKeepalive(t *testing.T) {
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, TCPIdle: 7 * time.Second})
+	ask := func(transport Transport, asks bool) (timeout int) {
+		m := cookieQuery()
+		if asks {
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
+		}
+		for _, o := range askFrom(t, s, m, "192.0.2.1", transport).IsEdns0().Option {
+			if k, ok := o.(*dns.EDNS0_TCP_KEEPALIVE); ok {
+				return int(k.Timeout)
+			}
+		}
+		return -1
+	}
+	if got := ask(TCP, true); got != 70 {
+		t.Errorf("RFC 7828 3.1: a timeout of %d, want 70 times 100 ms", got)
+	}
+	if got := ask(TCP, false); got != -1 {
+		t.Errorf("a query that did not ask got %d", got)
+	}
+	if got := ask(UDP, true); got != -1 {
+		t.Errorf("RFC 7828 3.2.1: over UDP it means nothing, and got %d", got)
+	}
+	m := cookieQuery()
+	m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_TCP_KEEPALIVE{Code: dns.EDNS0TCPKEEPALIVE})
+	c := dial(t, addrs[0])
+	if _, err := c.Write(frame(t, m)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := readReply(c); err != nil || len(r.IsEdns0().Option) != 1 {
+		t.Errorf("through a socket: %v, %v", r, err)
+	}
+}
+
+// What the kernel drops for want of room is counted.
+func TestKernelDrops(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("known on Linux only")
+	}
+	s, err := New(Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return nil }, UDPWorkers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if st := s.Stats(); st.HasKernel {
+			t.Error("counted at closed sockets")
+		}
+	}()
+	if st := s.Stats(); !st.HasKernel || st.KernelDropped != 0 {
+		t.Fatalf("at first: %v, %d", st.HasKernel, st.KernelDropped)
+	}
+	c, err := net.Dial("udp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 100_000 { // nobody reads them
+		if _, err := c.Write(make([]byte, 1200)); err != nil {
+			t.Fatal(err)
+		}
+		if s.Stats().KernelDropped > 0 {
+			return
+		}
+	}
+	t.Error("100,000 packets fit, or none was counted")
+}
+
 func TestShutdownFinishesWhatWasRead(t *testing.T) {
 	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
 	idle := dial(t, addrs[0])
@@ -360,28 +483,61 @@ func TestShutdownWithoutServe(t *testing.T) {
 	}
 }
 
+// writeWatch is a connection that tells when it is first written to.
+type writeWatch struct {
+	net.Conn
+	once    sync.Once
+	written chan struct{}
+}
+
+func (c *writeWatch) Write(b []byte) (int, error) {
+	c.once.Do(func() { close(c.written) })
+	return c.Conn.Write(b)
+}
+
+// A reply that nobody takes holds Shutdown up only as long as its context lasts:
+// then the connection is cut, whatever TCPWrite says.
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
-	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
-	c := dial(t, addrs[0])
-	_ = c.SetReadBuffer(4096)
-	stuck := make(chan struct{})
-	go func() { // never reads: the server's write must be waiting when the shutdown comes
-		defer close(stuck)
-		q := frame(t, addressQuery("www.example.org."))
-		for {
-			if _, err := c.Write(q); err != nil {
-				return
-			}
-		}
-	}()
-	for replied(s) == 0 {
-		runtime.Gosched()
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, TCPWrite: time.Hour, TCPIdle: time.Hour})
+	near, far := net.Pipe() // a write to it lasts until the other end reads
+	defer near.Close()
+	stuck := &client{Conn: &writeWatch{Conn: far, written: make(chan struct{})}}
+	if !s.tcp.enter(stuck) {
+		t.Fatal("turned away")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_ = s.Shutdown(ctx) // an error or not: the connection may have been between two writes
-	_ = c.Close()
-	<-stuck
+	s.serving.Go(func() {
+		defer s.tcp.leave(stuck)
+		s.serveClient(stuck)
+	})
+	if _, err := near.Write(frame(t, addressQuery("www.example.org."))); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck.Conn.(*writeWatch).written
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	for { // it has begun, and waits for the reply to be taken
+		c, err := net.Dial("tcp", addrs[0].String())
+		if err != nil {
+			break
+		}
+		_ = c.Close()
+	}
+	select {
+	case err := <-ended:
+		t.Fatal("it did not wait:", err)
+	default:
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that connections were cut", err)
+	}
+	if _, err := near.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open")
+	}
+	if got := s.Stats().TCP; got.Open != 0 {
+		t.Errorf("got %+v", got)
+	}
 }
 
 func replied(s *Server) uint64 {

@@ -26,10 +26,11 @@ const (
 	dropReply             // QR is set
 	dropPort              // from a port that answers anything, or from none
 	dropSource            // from an address that is no one's, or our own socket
+	dropRate              // over the rate limit
 	dropReasons
 )
 
-var dropNames = [dropReasons]string{"", "short", "reply", "port", "source"}
+var dropNames = [dropReasons]string{"", "short", "reply", "port", "source", "rate"}
 
 // typeClasses are the query types counted each for itself; the rest is "other".
 var typeClasses = [...]record.Type{
@@ -39,11 +40,14 @@ var typeClasses = [...]record.Type{
 }
 
 // rcodeNames are the rcodes counted; rcodeIndex tells which is which.
-var rcodeNames = [...]string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "BADVERS"}
+var rcodeNames = [...]string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "BADVERS", "BADCOOKIE"}
 
 func rcodeIndex(c rcode) int {
-	if c == rcodeBadVers {
+	switch c {
+	case rcodeBadVers:
 		return int(rcodeYXDomain) + 1
+	case rcodeBadCookie:
+		return int(rcodeYXDomain) + 2
 	}
 	return int(c)
 }
@@ -65,6 +69,8 @@ type counters struct {
 	received  atomic.Uint64
 	truncated atomic.Uint64
 	panics    atomic.Uint64
+	slipped   atomic.Uint64
+	cookies   atomic.Uint64
 	dropped   [dropReasons]atomic.Uint64
 	replies   [transports][len(typeClasses) + 1][len(rcodeNames)]atomic.Uint64
 	latency   [latencyBuckets]atomic.Uint64
@@ -111,6 +117,12 @@ type Stats struct {
 	Dropped   map[string]uint64
 	Truncated uint64
 	Panics    uint64
+	Slipped   uint64 // answers over the rate limit that went out, without content
+	Cookies   uint64 // queries with a valid server cookie
+	// KernelDropped counts packets the kernel dropped since the sockets were opened,
+	// for want of room in their buffers; HasKernel tells whether it says so here.
+	KernelDropped uint64
+	HasKernel     bool
 	// Latency[i] counts the sampled queries (one in 1024 of each worker) that took
 	// less than 2^i microseconds from parse to reply, and at least half of that; the
 	// last one all slower ones.
@@ -137,6 +149,7 @@ func (s *Stats) Total() (n uint64) {
 // Stats adds up the counters of all workers.
 func (s *Server) Stats() Stats {
 	out := Stats{Dropped: make(map[string]uint64), TCP: s.tcp.stats()}
+	out.KernelDropped, out.HasKernel = s.kernelDrops()
 	s.stats.mu.Lock()
 	workers := s.stats.workers
 	s.stats.mu.Unlock()
@@ -144,6 +157,8 @@ func (s *Server) Stats() Stats {
 	for _, c := range workers {
 		out.Truncated += c.truncated.Load()
 		out.Panics += c.panics.Load()
+		out.Slipped += c.slipped.Load()
+		out.Cookies += c.cookies.Load()
 		for r := dropNone + 1; r < dropReasons; r++ {
 			out.Dropped[dropNames[r]] += c.dropped[r].Load()
 		}

@@ -75,7 +75,7 @@ func (s *Server) serveClient(c *client) {
 	in, have := make([]byte, streamRead), 0
 	for {
 		// Each query has TCPIdle to arrive whole, counted from the last answer.
-		if !s.tcp.wait(c, have == 0, time.Now().Add(s.o.TCPIdle)) {
+		if !s.tcp.wait(c, time.Now().Add(s.o.TCPIdle)) {
 			return
 		}
 		for !whole(in[:have]) {
@@ -111,7 +111,7 @@ func (s *Server) answerAll(c *client, b []byte) (used int, ok bool) {
 	w.stream = w.stream[:0]
 	for whole(b[used:]) {
 		n := 2 + int(binary.BigEndian.Uint16(b[used:]))
-		reply := s.answer(w, b[used+2:used+n], TCP)
+		reply := s.answer(w, b[used+2:used+n], c.from, TCP)
 		used += n
 		if reply == nil {
 			return used, false // not a query: nothing good will follow

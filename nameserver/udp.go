@@ -45,6 +45,18 @@ func newUDPSocket(conn *net.UDPConn) (udpSocket, error) {
 	return u, err
 }
 
+// kernelDrops adds up what the kernel dropped at the open sockets. A descriptor is
+// closed only after Shutdown has taken it out of the list, under the same lock.
+func (s *Server) kernelDrops() (n uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.udp {
+		d, known := s.udp[i].kernelDrops()
+		n, ok = n+d, ok || known
+	}
+	return n, ok
+}
+
 func (s *Server) stopping() bool {
 	select {
 	case <-s.closed:

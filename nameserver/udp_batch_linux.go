@@ -93,13 +93,14 @@ func (b *batch) receive(fd int, control bool) int {
 // answer answers packet i and makes the reply number k of those to send; false
 // if it gets none.
 func (b *batch) answer(s *Server, u *udpSocket, w *scratch, i, k int) bool {
-	if drop := u.refuses(b.sender(i)); drop != dropNone {
+	from := b.sender(i)
+	if drop := u.refuses(from); drop != dropNone {
 		w.counts.drop(drop)
 		return false
 	}
 	at := k * b.replySize
 	w.message.b = b.replies[at : at : at+b.replySize]
-	reply := s.answer(w, b.packets[i][:b.in[i].Len], UDP)
+	reply := s.answer(w, b.packets[i][:b.in[i].Len], from.Addr(), UDP)
 	if reply == nil {
 		return false
 	}

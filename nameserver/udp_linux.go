@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,6 +44,22 @@ func (u *udpSocket) close() { _ = unix.Close(u.handle) }
 // interrupt wakes a worker up: Linux does so on shutdown(2) of an unconnected
 // socket, too, although it reports an error.
 func (u *udpSocket) interrupt() { _ = unix.Shutdown(u.handle, unix.SHUT_RD) }
+
+// skMeminfoDrops is where SO_MEMINFO has the packets a socket dropped
+// (SK_MEMINFO_DROPS of linux/sock_diag.h), skMeminfoVars how many figures it has.
+const (
+	skMeminfoDrops = 8
+	skMeminfoVars  = 9
+)
+
+// kernelDrops is how many packets the kernel dropped at this socket, modulo 2^32.
+func (u *udpSocket) kernelDrops() (uint64, bool) {
+	var info [skMeminfoVars]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(u.handle), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	return uint64(info[skMeminfoDrops]), errno == 0 && size >= uint32(unsafe.Sizeof(info))
+}
 
 // listenUDP opens one socket for each worker; the kernel spreads the clients over them.
 func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {

@@ -21,6 +21,9 @@ func takeOver(conn *net.UDPConn) (udpHandle, error) { return conn, nil }
 
 func (u *udpSocket) close() { _ = u.handle.Close() }
 
+// kernelDrops is not known here.
+func (u *udpSocket) kernelDrops() (uint64, bool) { return 0, false }
+
 // listenUDP opens one socket and lets all workers read it: here the kernel does
 // not spread clients over several.
 func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
@@ -89,7 +92,7 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 			w.counts.drop(drop)
 			continue
 		}
-		if reply = s.answer(w, packet[:n], UDP); reply != nil {
+		if reply = s.answer(w, packet[:n], from.Addr(), UDP); reply != nil {
 			_, _, _ = u.handle.WriteMsgUDPAddrPort(reply, source, from) // what is lost is asked again
 		}
 	}
