@@ -17,6 +17,7 @@ type target struct {
 	ttl     uint32
 	keepTTL bool
 	lenient bool
+	update  bool // by the rules of RFC 2136 section 3.4.2
 }
 
 // aim finds the zone of an op on an RRset and checks the op's own parts.
@@ -25,6 +26,7 @@ func (b *batchState) aim(op *record.Op) (target, error) {
 	tg := target{
 		owner: op.Owner, name: b.name, t: op.Type, ttl: op.TTL,
 		keepTTL: op.Flags&record.OpKeepTTL != 0, lenient: op.Flags&record.OpLenient != 0,
+		update: op.Flags&record.OpUpdate != 0,
 	}
 	var err error
 	if tg.data, err = b.canonical(op.Type, op.Data); err != nil {
@@ -43,6 +45,9 @@ func (b *batchState) add(op *record.Op) error {
 	tg, err := b.aim(op)
 	if err != nil {
 		return err
+	}
+	if tg.update {
+		return b.addByUpdate(tg)
 	}
 	return b.addTo(tg)
 }
@@ -205,6 +210,9 @@ func (b *batchState) remove(op *record.Op) error {
 		}
 		return nil
 	}
+	if tg.update && b.keptByUpdate(tg) {
+		return nil
+	}
 	if op.Type == record.TypeSOA && tg.z.at(tg.name) {
 		if set := setIn(b.tree.root, tg.z.id, tg.name, record.TypeSOA); set != nil && contains(tg.data, set.First()) {
 			return refuse(record.CauseRule, "the SOA of %v cannot be removed; delete the zone, or add another SOA", tg.z.apex)
@@ -261,6 +269,10 @@ func (b *batchState) removeRRset(op *record.Op) error {
 	tg, err := b.aim(op)
 	if err != nil {
 		return err
+	}
+	if tg.update && tg.z.at(tg.name) && (tg.t == record.TypeSOA || tg.t == record.TypeNS) {
+		b.ch.missed++ // RFC 2136 section 3.4.2.3: passed over
+		return nil
 	}
 	if tg.t == record.TypeRRSIG {
 		if b.stripSigs(tg) == 0 {

@@ -69,8 +69,13 @@ const (
 	// (its tombstone is there) makes the change UNCHANGED. It is how a zone file is
 	// imported once.
 	OpIfAbsent
+	// OpUpdate, on OpAdd, OpRemove and OpRemoveRRset: where the rules of DNS UPDATE
+	// say so (RFC 2136 section 3.4.2) the op is passed over or takes the place of what is
+	// there, instead of having the change refused: CNAME beside other data, a second
+	// CNAME or DNAME, an SOA that is not later, the SOA and the last NS of a zone.
+	OpUpdate
 
-	opFlags = OpKeepTTL | OpLenient | OpIfAbsent
+	opFlags = OpKeepTTL | OpLenient | OpIfAbsent | OpUpdate
 )
 
 // RequestID names a change for good: a change proposed again under the same id
@@ -118,7 +123,17 @@ type Setting = Type
 const (
 	// SettingCookies are the secrets of DNS Cookies (cluster/secrets has their form).
 	SettingCookies Setting = 1
+	// SettingAccess counts the changes of keys and rules, so that they come one
+	// after the other and a reader sees that there was one (nameserver/access).
+	SettingAccess Setting = 2
+	// SettingKeys is the first of MaxAccess settings that hold a TSIG key each,
+	// SettingRules the first of as many that hold a rule of who may do what each.
+	SettingKeys  Setting = 0x1000
+	SettingRules Setting = 0x2000
 )
+
+// MaxAccess is the most TSIG keys, and the most rules, of a cluster.
+const MaxAccess = 1000
 
 // MaxSetting is the longest value of a setting in octets. Settings are read
 // whole and travel in every snapshot: keys and switches, not data.
