@@ -308,6 +308,20 @@ func TestInstallFromAnotherNode(t *testing.T) {
 	}
 }
 
+// Raft takes a snapshot that was not needed for installed, and may drop the log up to it.
+func TestPassedOverSnapshotIsInTheFile(t *testing.T) {
+	from, to := newMachine(t, Options{}), newMachine(t, Options{})
+	from.fill(t)
+	to.fill(t)
+	takeSnapshot(t, from, 3)
+	if to.Durable() != 0 {
+		t.Fatalf("durable is %d before the snapshot, the test wants 0", to.Durable())
+	}
+	if err := copySnapshot(t, from, to, nil); err != nil || to.Durable() < 3 {
+		t.Errorf("after a snapshot of index 3 that was not needed: durable %d, %v", to.Durable(), err)
+	}
+}
+
 // Raft restores a node's own snapshot when it recovers a cluster; that changes nothing.
 func TestRestoreOfTheOwnCheckpoint(t *testing.T) {
 	m := newMachine(t, Options{})

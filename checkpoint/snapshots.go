@@ -175,6 +175,11 @@ func (s *Snapshots) openReceived(id string) (*raft.SnapshotMeta, io.ReadCloser, 
 func (f *FSM) install(r *received) error {
 	path := r.Name()
 	if r.meta.Index <= f.store.Applied() {
+		// Raft takes the snapshot for in place and may drop the log up to it, so the
+		// file has to hold at least as much.
+		if err := f.fold(store.Witness{}); err != nil {
+			return fmt.Errorf("checkpoint what is newer than the snapshot of index %d: %w", r.meta.Index, err)
+		}
 		f.log.Info("snapshot from another node not needed", slog.Uint64("index", r.meta.Index), slog.Uint64("applied", f.store.Applied()))
 		return os.Remove(path)
 	}
