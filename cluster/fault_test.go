@@ -321,6 +321,7 @@ func TestLagBehindTruncation(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{Tuning: cluster.Tuning{KeepEntries: 20, TrailingEntries: 20, SnapshotEntries: 50}})
 	at := follower(c)
 	propose(t, c.Node(at), 1)
+	behind := c.Node(at).Status().LastIndex
 	c.Kill(at)
 	leader := c.WaitLeader()
 	for range 300 {
@@ -338,6 +339,10 @@ func TestLagBehindTruncation(t *testing.T) {
 	c.WaitEqual()
 	if n := c.Ledger(at).Count(); n != 302 {
 		t.Errorf("%d changes, want 302", n)
+	}
+	// Raft section 7: entries the snapshot is beyond go, since nobody compared them.
+	if s := c.Node(at).Status(); s.FirstIndex <= behind {
+		t.Errorf("its log begins at %d, and ended at %d before the snapshot", s.FirstIndex, behind)
 	}
 	c.Kill(at) // a restart after an install starts from it
 	c.Restart(at)
@@ -468,6 +473,25 @@ func TestLostLogJoinsAnew(t *testing.T) {
 	c.Restart(at)
 	c.WaitVoters(3)
 	propose(t, c.Node(at), 1)
+}
+
+// Nobody is there to let the only node of a cluster in; it goes on from its checkpoint.
+func TestLostLogOfALoneNode(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Nodes: 1})
+	propose(t, c.Node(0), 5)
+	term := c.Node(0).Status().Term
+	c.Stop(0) // with a last checkpoint
+	if err := os.Remove(filepath.Join(c.Dir(0), "raft.db")); err != nil {
+		t.Fatal(err)
+	}
+	c.Restart(0)
+	propose(t, c.Node(0), 1)
+	if s := c.Node(0).Status(); s.Term <= term {
+		t.Errorf("term %d after %d", s.Term, term)
+	}
+	if n := c.Ledger(0).Count(); n != 6 {
+		t.Errorf("%d changes, want 6", n)
+	}
 }
 
 // A checkpoint older than the log's beginning leaves a hole that Raft would

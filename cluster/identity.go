@@ -100,6 +100,8 @@ func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
 		s.id.Nodes = map[string]token{}
 	}
 	switch {
+	case s.id.ID == "" || s.id.Incarnation == (token{}) || s.id.Cluster == (token{}):
+		return nil, fmt.Errorf("read the node's identity: %s lacks id, incarnation or cluster; if it cannot be restored, move the data directory away to let this node join anew", s.path)
 	case s.id.ID != id:
 		return nil, fmt.Errorf("%w: %s belongs to node %q and this is node %q; give each node a directory of its own", ErrForeign, dir, s.id.ID, id)
 	case s.id.Name != c.Cluster:

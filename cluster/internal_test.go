@@ -234,6 +234,40 @@ func TestDeleteRange(t *testing.T) {
 	}
 }
 
+func TestDropStale(t *testing.T) {
+	for _, tt := range []struct {
+		rule            string
+		snapshot, first uint64 // of 1 to 100; first: afterwards, 0: nothing
+	}{
+		{"Raft section 7: a snapshot beyond the end takes the log with it", 101, 0},
+		{"one at the end keeps it", 100, 1},
+		{"one within keeps it", 50, 1},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			l := testLogs(t, Tuning{KeepEntries: 1000}, 0)
+			fill(t, l, 1, 100)
+			if err := l.dropStale(tt.snapshot); err != nil {
+				t.Fatal(err)
+			}
+			if first, err := l.FirstIndex(); err != nil || first != tt.first {
+				t.Errorf("it begins at %d, want %d (%v)", first, tt.first, err)
+			}
+		})
+	}
+}
+
+// Raft panics on an entry that is missing behind the checkpoint.
+func TestGapInTheLogIsFound(t *testing.T) {
+	l := testLogs(t, Tuning{}, 0)
+	fill(t, l, 1, 10)
+	fill(t, l, 15, 20)
+	for after, want := range map[uint64]uint64{0: 11, 9: 11, 12: 13, 14: 0, 20: 0} {
+		if got, err := l.gap(after); err != nil || got != want {
+			t.Errorf("behind %d: %d is missing, want %d (%v)", after, got, want, err)
+		}
+	}
+}
+
 // The entry before the first one of a log is known by its term, and is never sent.
 func TestLastEntryOfTheCheckpointIsStoodInFor(t *testing.T) {
 	l := testLogs(t, Tuning{}, 0)

@@ -105,6 +105,9 @@ func (n *Node) tryEnter(r *run, start time.Time) (bool, error) {
 		}
 	}
 	if mine.State != helloEmpty {
+		if len(n.config.Nodes) == 1 {
+			return true, n.resume(r)
+		}
 		n.setState(stateJoining, "this node holds state but lost its log; it waits for a leader to let it in")
 		return false, nil
 	}
@@ -156,6 +159,27 @@ func (n *Node) bootstrap(r *run) error {
 		return fmt.Errorf("first start: %w", err)
 	}
 	n.log.Info("cluster started for the first time", slog.String("cluster", n.config.Cluster), slog.Int("nodes", len(c.Servers)))
+	return n.identity.change(func(i *identity) { i.Admitted = true })
+}
+
+// resume is for the only node of a cluster, whose log was lost: nobody is there
+// to let it in, and nobody can hold more than its checkpoint does. It goes on from that.
+func (n *Node) resume(r *run) error {
+	list, err := n.snaps.List()
+	if err != nil {
+		return fmt.Errorf("go on from the checkpoint: %w", err)
+	}
+	if len(list) == 0 {
+		return errors.New("go on from the checkpoint: there is none")
+	}
+	at := list[0]
+	if s := at.Configuration.Servers; len(s) != 1 || string(s[0].ID) != n.id || s[0].Suffrage != raft.Voter {
+		return fmt.Errorf("the checkpoint is that of a cluster of %d nodes and the config names this one alone; name the others too, so that they let this node in", len(s))
+	}
+	if err := r.logs.SetUint64([]byte(keyCurrentTerm), at.Term); err != nil {
+		return fmt.Errorf("go on from the checkpoint: %w", err)
+	}
+	n.log.Error("log was lost, going on from the checkpoint; changes answered after it are gone", slog.Uint64("index", at.Index))
 	return n.identity.change(func(i *identity) { i.Admitted = true })
 }
 

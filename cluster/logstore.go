@@ -203,6 +203,40 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 	return nil
 }
 
+// dropStale drops the whole log if a snapshot, at index, is beyond its end (Raft
+// section 7). Raft would keep it as the trailing entries, but nobody ever compared these
+// with the cluster's: the last of them may never have been committed, and this
+// node would send them to others once it leads, and start over a gap.
+func (l *logStore) dropStale(index uint64) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil || last == 0 || last >= index {
+		return err
+	}
+	l.log.Info("log dropped, the snapshot is beyond its end", slog.Uint64("index", index), slog.Uint64("first", first), slog.Uint64("last", last))
+	return l.DeleteRange(first, last)
+}
+
+// gap is the first index in (after, last] the log does not hold, 0 if it is whole.
+func (l *logStore) gap(after uint64) (uint64, error) {
+	last, err := l.LastIndex()
+	if err != nil {
+		return 0, err
+	}
+	for i := after + 1; i <= last; i++ {
+		switch err := l.LogStore.GetLog(i, new(raft.Log)); {
+		case errors.Is(err, raft.ErrLogNotFound):
+			return i, nil
+		case err != nil:
+			return 0, fmt.Errorf("entry %d: %w", i, err)
+		}
+	}
+	return 0, nil
+}
+
 // limit is the last index a prefix delete may reach.
 func (l *logStore) limit(first, last uint64) uint64 {
 	if last < l.tuning.KeepEntries {

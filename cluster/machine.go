@@ -22,6 +22,8 @@ type machine struct {
 	halted  func(error) // the state machine applies no more
 	waiters waiters
 	hintBad bool
+	// installed is told of every snapshot put in place; set before Raft starts.
+	installed func(index uint64) error
 
 	// configIndex is the index of the newest configuration applied. Raft's own
 	// GetConfiguration().Index() is always 0 in 1.7.3, which turns its
@@ -61,6 +63,9 @@ func (m *machine) Restore(r io.ReadCloser) error {
 	err := m.sm.Restore(r)
 	m.noteSnapshot()
 	m.waiters.publish(m.sm.Applied())
+	if list, listErr := m.snaps.List(); err == nil && listErr == nil && len(list) > 0 && m.installed != nil {
+		err = m.installed(list[0].Index)
+	}
 	return err
 }
 

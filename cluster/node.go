@@ -95,7 +95,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		n.cancel()
 		return nil, err
 	}
-	listener, err := listen(self.RaftLoc, n.config.Plaintext)
+	listener, err := listen(self.RaftBind(), n.config.Plaintext)
 	if err != nil {
 		n.cancel()
 		return nil, errors.Join(err, r.close(), n.machine.hint.close())
@@ -196,6 +196,9 @@ func (n *Node) claimLog(logs *logStore, sm StateMachine) (token, error) {
 // preflight finds a hole between what is applied and what the log holds: Raft
 // would panic on it, or pass over it in silence.
 func (n *Node) preflight(logs *logStore) error {
+	if err := logs.dropStale(n.durable()); err != nil {
+		return fmt.Errorf("drop a log the checkpoint is beyond: %w", err)
+	}
 	first, err := logs.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)
@@ -208,6 +211,13 @@ func (n *Node) preflight(logs *logStore) error {
 	if first > durable+1 {
 		return fmt.Errorf("the checkpoint ends at index %d and the log begins at %d: the entries between are lost here (an old checkpoint restored?); move %s away to let this node join anew, answers go on from the checkpoint",
 			durable, first, n.dir)
+	}
+	switch missing, err := logs.gap(durable); {
+	case err != nil:
+		return fmt.Errorf("read the log: %w; move %s away to let this node join anew, answers go on from the checkpoint", err, n.dir)
+	case missing != 0:
+		return fmt.Errorf("the checkpoint ends at index %d and the log lacks entry %d behind it (an old checkpoint restored?); move %s away to let this node join anew, answers go on from the checkpoint",
+			durable, missing, n.dir)
 	}
 	return nil
 }

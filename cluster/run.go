@@ -87,6 +87,7 @@ func (r *run) start() error {
 	r.stream = newStream(n.port)
 	c := n.raftConfig()
 	r.trans = newTransport(r.stream, r.logs, &raft.NetworkTransportConfig{Logger: c.Logger, MsgpackUseNewTimeFormat: true})
+	n.machine.installed = r.logs.dropStale
 	var err error
 	r.raft, err = raft.NewRaft(c, n.machine, r.logs, r.logs, n.snaps, r.trans)
 	if err != nil {
