@@ -109,14 +109,14 @@ func (s *Server) panicked(w *scratch, packet []byte, t Transport, p any) []byte 
 func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	m := &w.query
 	switch m.class {
-	case classIN:
+	case classIN, classANY:
 	case classCH:
 		return s.serveChaos(w, packet, t)
 	default:
 		return s.short(w, packet, t, rcodeRefused, 0)
 	}
-	if m.q.Type.Meta() && m.q.Type != record.TypeANY {
-		return s.short(w, packet, t, metaRcode(m.q.Type), 0)
+	if m.q.Type == record.TypeAXFR || m.q.Type == record.TypeIXFR {
+		return s.short(w, packet, t, rcodeRefused, 0) // transfers are not served here; other meta-types no name owns
 	}
 	m.q.All = t == TCP
 	view := s.o.View()
@@ -134,25 +134,13 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	}
 	s.begin(w, packet, t, ede)
 	var flags uint16
-	if w.answer.Authoritative {
+	if w.answer.Authoritative && m.class == classIN { // there may be other classes (RFC 1035 section 6.2)
 		flags = flagAA
 	}
 	if !w.message.sections(&w.answer) {
 		flags |= flagTC
 	}
 	return s.finish(w, t, flags, code)
-}
-
-// metaRcode is what asking for a meta-type gets: transfers are not served here,
-// mail groups nowhere any more, and the rest makes no sense as a question.
-func metaRcode(t record.Type) rcode {
-	switch t {
-	case record.TypeAXFR, record.TypeIXFR:
-		return rcodeRefused
-	case record.TypeMAILA, record.TypeMAILB:
-		return rcodeNotImp
-	}
-	return rcodeFormErr
 }
 
 // Extended errors (RFC 8914), told to those who speak EDNS.

@@ -140,13 +140,12 @@ func nameEnd(p []byte, at int) int {
 // records reads the sections behind the question, at p[at:], of which only OPT
 // matters, and the end.
 func (m *query) records(p []byte, at int) rcode {
-	answers := int(binary.BigEndian.Uint16(p[6:]))
-	authority := int(binary.BigEndian.Uint16(p[8:]))
+	before := int(binary.BigEndian.Uint16(p[6:])) + int(binary.BigEndian.Uint16(p[8:])) // of the answer and authority sections
 	additional := int(binary.BigEndian.Uint16(p[10:]))
-	if answers != 0 || authority > 1 || authority == 1 && m.q.Type != record.TypeIXFR || additional > maxRecords {
+	if before+additional > maxRecords {
 		return rcodeFormErr
 	}
-	for i := range authority + additional {
+	for i := range before + additional {
 		root := at < len(p) && p[at] == 0
 		if at = skipName(p, at); at < 0 || at+10 > len(p) {
 			return rcodeFormErr
@@ -156,7 +155,7 @@ func (m *query) records(p []byte, at int) rcode {
 			return rcodeFormErr
 		}
 		if record.Type(binary.BigEndian.Uint16(fixed)) == record.TypeOPT {
-			if m.edns || !root || i < authority || !m.options(p[at:at+length]) { // RFC 6891 section 6.1.1
+			if m.edns || !root || i < before || !m.options(p[at:at+length]) { // RFC 6891 section 6.1.1
 				m.edns = true
 				return rcodeFormErr
 			}
@@ -168,10 +167,7 @@ func (m *query) records(p []byte, at int) rcode {
 		}
 		at += length
 	}
-	switch {
-	case at != len(p):
-		return rcodeFormErr
-	case m.version != 0:
+	if m.version != 0 {
 		return rcodeBadVers // RFC 6891 section 6.1.3
 	}
 	return rcodeSuccess
