@@ -24,7 +24,7 @@ func (d *decoder) check(c *Config) {
 		d.problem("nodes: every node has \"voter\": false, so no change could ever be made; leave it out on at least one")
 	}
 	d.checkTimeouts(c.Timeouts)
-	var taken []taken
+	var used []taken
 	dirs := map[string]string{}
 	for _, n := range c.Nodes {
 		path := join("nodes", n.ID)
@@ -38,12 +38,17 @@ func (d *decoder) check(c *Config) {
 				return
 			}
 			t.path, t.loc = path+"."+key, loc
-			if i := slices.IndexFunc(taken, t.overlaps); i >= 0 {
-				d.problem("%s: %q is taken by %s (%q); every listener needs its own, for example %q", t.path, loc, taken[i].path, taken[i].loc, t.free(taken))
+			// raft_listen may well be a wildcard over its own raft_loc, or the same.
+			collides := func(other taken) bool {
+				return t.overlaps(other) && (key != "raft_listen" || other.path != path+".raft_loc")
 			}
-			taken = append(taken, t)
+			if i := slices.IndexFunc(used, collides); i >= 0 {
+				d.problem("%s: %q is taken by %s (%q); every listener needs its own, for example %q", t.path, loc, used[i].path, used[i].loc, t.free(used))
+			}
+			used = append(used, t)
 		}
 		use("raft_loc", n.RaftLoc, "tcp", "127.0.0.1:4321", false)
+		use("raft_listen", n.RaftListen, "tcp", "0.0.0.0:4321", true)
 		for i, loc := range n.QueryLoc {
 			key := "query_loc"
 			if len(n.QueryLoc) > 1 {

@@ -59,14 +59,17 @@ type Config struct {
 
 // Node is what the file says of one node.
 type Node struct {
-	ID       string
-	RaftLoc  string   // host:port of the cluster port, as the others reach it
-	QueryLoc []string // host:port of DNS, UDP and TCP; an empty host is all addresses
-	AdminLoc string   // path of a unix socket, or host:port
-	HTTPLoc  string   // host:port of metrics and health; empty: none
-	DataDir  string
-	Voter    bool
-	Labels   map[string]string
+	ID      string
+	RaftLoc string // host:port of the cluster port, as the others reach it
+	// RaftListen is the host:port the cluster port is opened at where that is not
+	// RaftLoc: behind address translation, in a container, behind a proxy. Empty: RaftLoc.
+	RaftListen string
+	QueryLoc   []string // host:port of DNS, UDP and TCP; an empty host is all addresses
+	AdminLoc   string   // path of a unix socket, or host:port
+	HTTPLoc    string   // host:port of metrics and health; empty: none
+	DataDir    string
+	Voter      bool
+	Labels     map[string]string
 }
 
 // Timeouts of the cluster. Every node must have the same.
@@ -146,6 +149,14 @@ func (c *Config) Node(id string) (Node, error) {
 		}
 	}
 	return Node{}, fmt.Errorf("nodes: there is no node %q; the nodes are %s", id, strings.Join(quoteAll(c.IDs()), ", "))
+}
+
+// RaftBind is where the node opens its cluster port.
+func (n Node) RaftBind() string {
+	if n.RaftListen != "" {
+		return n.RaftListen
+	}
+	return n.RaftLoc
 }
 
 // IDs are the ids of all nodes, in order.

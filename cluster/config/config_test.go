@@ -75,7 +75,7 @@ func TestProblems(t *testing.T) {
 		{"an address with a slip", node(`"raft_loc": "127.0.0.1.5:4322", "query_loc": "127.0.0.1:10063"`), []string{`nodes.1.raft_loc: "127.0.0.1.5:4322" has neither`}},
 		{"a cluster port on no host", node(`"raft_loc": ":4322", "query_loc": "127.0.0.1:10063"`), []string{`nodes.1.raft_loc: ":4322" names no host`}},
 		{"a missing key", node(`"raft_loc": "127.0.0.1:4322"`), []string{`nodes.1.query_loc: missing; for example "127.0.0.1:10053"`}},
-		{"an unknown key of a node", node(sound + `, "raft_lock": 1`), []string{`nodes.1.raft_lock: unknown key, its value is 1; the keys here are raft_loc, query_loc`}},
+		{"an unknown key of a node", node(sound + `, "raft_lock": 1`), []string{`nodes.1.raft_lock: unknown key, its value is 1; the keys here are raft_loc, raft_listen, query_loc`}},
 		{"an unknown key at the top", top(`"clutser": "x"`), []string{`clutser: unknown key, its value is "x"; the keys here are nodes, cluster`}},
 		{"an unknown key of timeouts", top(`"timeouts": {"hartbeat": "1s"}`), []string{`timeouts.hartbeat: unknown key`}},
 		{"a key twice", node(sound + `, "voter": true, "voter": false`), []string{`nodes.1.voter: the key is there twice`}},
@@ -100,6 +100,10 @@ func TestProblems(t *testing.T) {
 		{"a limit out of range", top(`"limits": {"udp_size": 100}`), []string{`limits.udp_size: 100 is not a whole number from 512 to 65535; for example 1232`}},
 		{"a limit with a fraction", top(`"limits": {"workers": 1.5}`), []string{`limits.workers: 1.5 is not a whole number`}},
 		{"nobody votes", `{"nodes": {"0": {` + sound + `, "voter": false}}}`, []string{`every node has "voter": false`}},
+		{"raft_listen without a port", node(sound + `, "raft_listen": "0.0.0.0"`), []string{`nodes.1.raft_listen: "0.0.0.0" is not host:port; for example "0.0.0.0:4321"`}},
+		{"raft_listen at the raft_loc of another node", node(sound + `, "raft_listen": "127.0.0.1:4321"`), []string{`nodes.1.raft_listen: "127.0.0.1:4321" is taken by nodes.0.raft_loc`}},
+		{"raft_listen at its own query_loc", node(sound + `, "raft_listen": "127.0.0.1:10063"`), []string{`nodes.1.query_loc: "127.0.0.1:10063" is taken by nodes.1.raft_listen`}},
+		{"raft_listen that is empty", node(sound + `, "raft_listen": ""`), []string{`nodes.1.raft_listen: "" is not a string with something in it`}},
 		{"voter as a string", node(sound + `, "voter": "yes"`), []string{`nodes.1.voter: "yes" is neither true nor false`}},
 		{"an empty address", node(`"raft_loc": "127.0.0.1:4322", "query_loc": ""`), []string{`nodes.1.query_loc: "" is neither`}},
 		{"an empty list of addresses", node(`"raft_loc": "127.0.0.1:4322", "query_loc": []`), []string{`nodes.1.query_loc: a list is neither`}},
@@ -133,6 +137,8 @@ func TestAccepted(t *testing.T) {
 		{"host names", node(`"raft_loc": "ns2.example.org:4321", "query_loc": "ns2.example.org:53"`)},
 		{"one port on different hosts", node(`"raft_loc": "192.0.2.2:4321", "query_loc": "192.0.2.2:10053"`)},
 		{"all addresses for queries, on another machine", node(`"raft_loc": "192.0.2.2:4321", "query_loc": ":53"`)},
+		{"raft_listen on all addresses, over its own raft_loc", node(`"raft_loc": "192.0.2.2:4322", "query_loc": "127.0.0.1:10063", "raft_listen": "0.0.0.0:4322"`)},
+		{"raft_listen elsewhere", node(sound + `, "raft_listen": "127.0.0.1:14322"`)},
 		{"admin over TCP", node(sound + `, "admin_loc": "127.0.0.1:8053"`)},
 		{"all keys", node(sound + `, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`)[:len(node(sound+`, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`))-1] +
 			`, "cluster": "lab", "auto_zone": true, "plaintext": true, "timeouts": {"propose": "3s", "heartbeat": "1s", "election": "2s", "leader_lease": "1s", "commit": "2ms"}, "limits": {"udp_size": 4096, "tcp_connections": 5, "tcp_per_client": 2, "workers": 1}}`},
@@ -151,6 +157,21 @@ func TestAccepted(t *testing.T) {
 				t.Errorf("written as %s, read as %+v, %v", b, again, err)
 			}
 		})
+	}
+}
+
+func TestRaftBind(t *testing.T) {
+	for _, tt := range []struct {
+		rule string
+		node Node
+		want string
+	}{
+		{"without raft_listen it is raft_loc", Node{RaftLoc: "192.0.2.1:4321"}, "192.0.2.1:4321"},
+		{"raft_listen is where the port opens", Node{RaftLoc: "192.0.2.1:4321", RaftListen: "0.0.0.0:4321"}, "0.0.0.0:4321"},
+	} {
+		if got := tt.node.RaftBind(); got != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.rule, got, tt.want)
+		}
 	}
 }
 

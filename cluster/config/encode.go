@@ -10,6 +10,7 @@ import (
 func (c *Config) MarshalJSON() ([]byte, error) {
 	type node struct {
 		RaftLoc  string            `json:"raft_loc"`
+		Listen   string            `json:"raft_listen,omitempty"`
 		QueryLoc any               `json:"query_loc"`
 		AdminLoc string            `json:"admin_loc,omitempty"`
 		HTTPLoc  string            `json:"http_loc,omitempty"`
@@ -28,7 +29,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(node{n.RaftLoc, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.Voter, n.Labels})
+		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.Voter, n.Labels})
 		if err != nil {
 			return nil, err
 		}
