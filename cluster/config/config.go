@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,8 @@ const (
 	MaxSocketPath = 103
 	// MaxLabels is the most labels of a node.
 	MaxLabels = 64
+	// MaxPrefixes is the most prefixes in one list of clients; more belong into a firewall.
+	MaxPrefixes = 1024
 )
 
 // Config is a whole cluster-config.json with its defaults filled in. It is not
@@ -53,6 +56,7 @@ type Config struct {
 	Nodes     []Node // by id, in the order of SortIDs
 	AutoZone  bool   // an ADD to a name in no zone creates the zone
 	Plaintext bool   // the cluster port may leave loopback in plain text
+	QueryACL  QueryACL
 	Timeouts  Timeouts
 	Limits    Limits
 }
@@ -90,6 +94,17 @@ type Limits struct {
 
 	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
 	SnapshotEntries int // log entries after which the log is cut, at the latest
+
+	RRL       int            // alike UDP answers a second to one client prefix (/24, /56); 0: no limit
+	RRLSlip   int            // every so-many-th of those over the limit goes out, truncated; 0: none
+	RRLExempt []netip.Prefix // clients without that limit
+}
+
+// QueryACL says who may ask: the longest prefix that holds the address decides,
+// and Deny where both have it. An address in neither may ask, unless Allow names any.
+type QueryACL struct {
+	Allow []netip.Prefix
+	Deny  []netip.Prefix
 }
 
 func defaultTimeouts() Timeouts {
@@ -103,8 +118,14 @@ func defaultTimeouts() Timeouts {
 }
 
 func defaultLimits() Limits {
-	return Limits{UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, TrailingEntries: 20_480, SnapshotEntries: 8192}
+	return Limits{
+		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, TrailingEntries: 20_480, SnapshotEntries: 8192,
+		RRL: 200, RRLSlip: 2, RRLExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+	}
 }
+
+// everyone may ask; the lists are empty and not nil, as those of a file are.
+func everyone() QueryACL { return QueryACL{Allow: []netip.Prefix{}, Deny: []netip.Prefix{}} }
 
 // Default is the cluster that needs no file: one node, on loopback.
 func Default() *Config {
@@ -118,6 +139,7 @@ func Default() *Config {
 			DataDir:  DefaultDataDir,
 			Voter:    true,
 		}},
+		QueryACL: everyone(),
 		Timeouts: defaultTimeouts(),
 		Limits:   defaultLimits(),
 	}

@@ -44,7 +44,7 @@ func TestAncestorsFile(t *testing.T) {
 	if !reflect.DeepEqual(n, want) {
 		t.Errorf("got %+v, want %+v", n, want)
 	}
-	if c.Cluster != "eider" || c.Timeouts != defaultTimeouts() || c.Limits != defaultLimits() || len(c.Warnings()) != 0 {
+	if c.Cluster != "eider" || c.Timeouts != defaultTimeouts() || !reflect.DeepEqual(c.Limits, defaultLimits()) || len(c.Warnings()) != 0 {
 		t.Errorf("got %+v, warnings %v", c, c.Warnings())
 	}
 	_, err = c.Node("7")
@@ -99,6 +99,11 @@ func TestProblems(t *testing.T) {
 		{"a lease longer than a heartbeat", top(`"timeouts": {"leader_lease": "2s"}`), []string{`timeouts.leader_lease: "2s" is longer than timeouts.heartbeat`}},
 		{"a limit out of range", top(`"limits": {"udp_size": 100}`), []string{`limits.udp_size: 100 is not a whole number from 512 to 65535; for example 1232`}},
 		{"a limit with a fraction", top(`"limits": {"workers": 1.5}`), []string{`limits.workers: 1.5 is not a whole number`}},
+		{"a prefix that is none", top(`"query_acl": {"allow": ["192.0.2.0/33"]}`), []string{`query_acl.allow[0]: "192.0.2.0/33" is no prefix; for example "192.0.2.0/24"`}},
+		{"a prefix with host bits", top(`"query_acl": {"deny": ["2001:db8::/32", "10.1.2.3/8"]}`), []string{`query_acl.deny[1]: "10.1.2.3/8" has bits set behind its length; for example "10.0.0.0/8"`}},
+		{"one prefix instead of a list", top(`"limits": {"rrl_exempt": "10.0.0.0/8"}`), []string{`limits.rrl_exempt: "10.0.0.0/8" is no list`}},
+		{"an unknown key of query_acl", top(`"query_acl": {"permit": []}`), []string{`query_acl.permit: unknown key`}},
+		{"a rate below none", top(`"limits": {"rrl": -1}`), []string{`limits.rrl: -1 is not a whole number from 0 to 100000`}},
 		{"nobody votes", `{"nodes": {"0": {` + sound + `, "voter": false}}}`, []string{`every node has "voter": false`}},
 		{"raft_listen without a port", node(sound + `, "raft_listen": "0.0.0.0"`), []string{`nodes.1.raft_listen: "0.0.0.0" is not host:port; for example "0.0.0.0:4321"`}},
 		{"raft_listen at the raft_loc of another node", node(sound + `, "raft_listen": "127.0.0.1:4321"`), []string{`nodes.1.raft_listen: "127.0.0.1:4321" is taken by nodes.0.raft_loc`}},
@@ -140,6 +145,8 @@ func TestAccepted(t *testing.T) {
 		{"raft_listen on all addresses, over its own raft_loc", node(`"raft_loc": "192.0.2.2:4322", "query_loc": "127.0.0.1:10063", "raft_listen": "0.0.0.0:4322"`)},
 		{"raft_listen elsewhere", node(sound + `, "raft_listen": "127.0.0.1:14322"`)},
 		{"admin over TCP", node(sound + `, "admin_loc": "127.0.0.1:8053"`)},
+		{"who may ask", top(`"query_acl": {"allow": ["192.0.2.0/24", "2001:db8::1", "0.0.0.0/0"], "deny": []}`)},
+		{"no rate limit, and limits on loopback too", top(`"limits": {"rrl": 0, "rrl_slip": 0, "rrl_exempt": []}`)},
 		{"all keys", node(sound + `, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`)[:len(node(sound+`, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`))-1] +
 			`, "cluster": "lab", "auto_zone": true, "plaintext": true, "timeouts": {"propose": "3s", "heartbeat": "1s", "election": "2s", "leader_lease": "1s", "commit": "2ms"}, "limits": {"udp_size": 4096, "tcp_connections": 5, "tcp_per_client": 2, "workers": 1}}`},
 	} {

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -65,13 +66,19 @@ func (d *decoder) object(path string, o *object, fields []field) {
 }
 
 func (d *decoder) config(root *object) *Config {
-	c := &Config{Cluster: DefaultCluster, Timeouts: defaultTimeouts(), Limits: defaultLimits()}
+	c := &Config{Cluster: DefaultCluster, QueryACL: everyone(), Timeouts: defaultTimeouts(), Limits: defaultLimits()}
 	nodes := false
 	d.object("", root, []field{
 		{"nodes", func(path string, v any) { nodes = true; d.nodes(path, v, c) }},
 		{"cluster", d.string(&c.Cluster, `"eider"`)},
 		{"auto_zone", d.bool(&c.AutoZone, "true")},
 		{"plaintext", d.bool(&c.Plaintext, "false")},
+		{"query_acl", func(path string, v any) {
+			d.sub(path, v, `{"deny": ["192.0.2.0/24"]}`, []field{
+				{"allow", d.prefixes(&c.QueryACL.Allow)},
+				{"deny", d.prefixes(&c.QueryACL.Deny)},
+			})
+		}},
 		{"timeouts", func(path string, v any) {
 			d.sub(path, v, `{"propose": "2s"}`, []field{
 				{"propose", d.duration(&c.Timeouts.Propose, "2s")},
@@ -89,6 +96,9 @@ func (d *decoder) config(root *object) *Config {
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},
+				{"rrl", d.int(&c.Limits.RRL, 0, 100_000, "200")},
+				{"rrl_slip", d.int(&c.Limits.RRLSlip, 0, 1000, "2")},
+				{"rrl_exempt", d.prefixes(&c.Limits.RRLExempt)},
 			})
 		}},
 	})
@@ -216,6 +226,33 @@ func (d *decoder) strings(path string, v any, to *[]string) {
 	}
 	*to = nil
 	d.problem("%s: %s is neither an address nor a list of them; for example \"127.0.0.1:10053\" or [\"127.0.0.1:10053\", \"[::1]:10053\"]", path, show(v))
+}
+
+// prefixes reads a list of prefixes; an address stands for itself alone.
+func (d *decoder) prefixes(to *[]netip.Prefix) func(string, any) {
+	return func(path string, v any) {
+		list, ok := v.([]any)
+		if !ok || len(list) > MaxPrefixes {
+			d.problem("%s: %s is no list of at most %d prefixes; for example [\"192.0.2.0/24\", \"2001:db8::/32\"]", path, show(v), MaxPrefixes)
+			return
+		}
+		*to = make([]netip.Prefix, 0, len(list))
+		for i, item := range list {
+			text, _ := item.(string)
+			p, err := netip.ParsePrefix(text)
+			if addr, addrErr := netip.ParseAddr(text); addrErr == nil && addr.Zone() == "" {
+				p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+			}
+			switch {
+			case err != nil || p.Addr().Is4In6():
+				d.problem("%s[%d]: %s is no prefix; for example \"192.0.2.0/24\"", path, i, show(item))
+			case p != p.Masked():
+				d.problem("%s[%d]: %q has bits set behind its length; for example %q", path, i, text, p.Masked())
+			default:
+				*to = append(*to, p)
+			}
+		}
+	}
 }
 
 func (d *decoder) bool(to *bool, example string) func(string, any) {

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 )
 
 // MarshalJSON writes the effective configuration in the form of the file, defaults
@@ -56,6 +57,14 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 
 		TrailingEntries int `json:"trailing_entries"`
 		SnapshotEntries int `json:"snapshot_entries"`
+
+		RRL       int            `json:"rrl"`
+		RRLSlip   int            `json:"rrl_slip"`
+		RRLExempt []netip.Prefix `json:"rrl_exempt"`
+	}
+	type acl struct {
+		Allow []netip.Prefix `json:"allow"`
+		Deny  []netip.Prefix `json:"deny"`
 	}
 	t := c.Timeouts
 	return json.Marshal(struct {
@@ -63,10 +72,11 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Nodes     json.RawMessage `json:"nodes"`
 		AutoZone  bool            `json:"auto_zone"`
 		Plaintext bool            `json:"plaintext"`
+		QueryACL  acl             `json:"query_acl"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext,
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, acl(c.QueryACL),
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})
