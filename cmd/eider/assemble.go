@@ -106,6 +106,8 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Identity: s.node.ID, Version: "eider " + buildVersion(),
 		MaxUDP: s.config.Limits.UDPSize, UDPWorkers: s.config.Limits.Workers,
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
+		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
+		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
 		Log: n.log,
 	}); err != nil {
 		return err
