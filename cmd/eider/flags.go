@@ -106,9 +106,9 @@ func newLogger(c *cli.Context, w io.Writer) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level}
 	switch format := c.String("log-format"); format {
 	case "text":
-		return slog.New(slog.NewTextHandler(w, options)), nil
+		return slog.New(newQuietRepeats(slog.NewTextHandler(w, options))), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, options)), nil
+		return slog.New(newQuietRepeats(slog.NewJSONHandler(w, options))), nil
 	default:
 		return nil, fmt.Errorf("--log-format: %q is neither text nor json", format)
 	}
