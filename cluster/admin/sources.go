@@ -83,12 +83,13 @@ func originOf(path string) record.Name {
 	return name
 }
 
-// CheckFile reads a zone file as a load would and says what is in it.
-func CheckFile(src Source, lenient bool, warn func(zonefile.Warning)) (zonefile.Summary, error) {
-	r := loadRun{Loader: &Loader{Lenient: lenient, Warn: warn}}
-	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), nil)
-	if err == nil {
-		err = checkApexes(src, sum)
+// CheckFile reads a zone file whole and says what a load would refuse, and what is
+// odd. The error is about the file as such: it cannot be read, or is not the zone it should be.
+func CheckFile(src Source, lenient bool) (zonefile.Report, error) {
+	r := loadRun{Loader: &Loader{Lenient: lenient}}
+	report, err := zonefile.Check(src.Path, r.options(src, false))
+	if err == nil && report.Errors() == 0 {
+		err = checkApexes(src, report.Summary)
 	}
-	return sum, err
+	return report, err
 }

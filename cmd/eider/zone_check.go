@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,7 +16,7 @@ func zoneCheckCommand() *cli.Command {
 		Name:      "check",
 		Usage:     "check zone files without a cluster",
 		ArgsUsage: "FILE|ZONE=FILE|FOLDER...",
-		Description: example("It says of each file what a load of it would say. Status 1: a file is bad, or with --strict odd.",
+		Description: example("It looks at each file as a whole and says all a load would refuse, what could not be served right, and what is odd. Status 1: a file is bad, or with --strict odd.",
 			"eider zone check example.com.zone",
 			"eider zone check --lenient /etc/zones"),
 		Flags:  []cli.Flag{lenientFlag(), strictFlag("a warning makes a file bad"), jsonFlag()},
@@ -33,15 +34,11 @@ func zoneCheck(c *cli.Context) error {
 	}
 	bad := 0
 	for _, src := range sources {
-		warnings := 0
-		warn := warner(c)
-		sum, err := admin.CheckFile(src, c.Bool("lenient"), func(w zonefile.Warning) { warnings++; warn(w) })
-		if err == nil && warnings > 0 && c.Bool("strict") {
-			err = fmt.Errorf("%s: %d warnings", src.Path, warnings)
-		}
-		r := loadResult{File: src.Path, Status: "OK", Records: sum.Records}
+		report, err := admin.CheckFile(src, c.Bool("lenient"))
+		err = tell(c, src.Path, report, err)
+		r := loadResult{File: src.Path, Status: "OK", Records: report.Summary.Records}
 		var names []string
-		for _, apex := range sum.Apexes {
+		for _, apex := range report.Summary.Apexes {
 			names = append(names, apex.String())
 		}
 		r.Zone = strings.Join(names, " ")
@@ -62,6 +59,35 @@ func zoneCheck(c *cli.Context) error {
 	}
 	if bad > 0 {
 		return quietError{}
+	}
+	return nil
+}
+
+// tell writes what was found in a file, one finding a line, and returns why the
+// file is bad: its only error itself, or how many there are.
+func tell(c *cli.Context, path string, report zonefile.Report, err error) error {
+	if err != nil {
+		return err
+	}
+	bad := report.Errors()
+	var only error
+	for _, f := range report.Findings {
+		if f.Fatal && bad == 1 {
+			only = errors.New(strings.Replace(f.String(), "error: ", "", 1))
+			continue
+		}
+		fmt.Fprintf(c.App.ErrWriter, "eider: %s\n", f)
+	}
+	if report.More > 0 {
+		fmt.Fprintf(c.App.ErrWriter, "eider: %s: and %d more\n", path, report.More)
+	}
+	switch odd := len(report.Findings) - bad; {
+	case only != nil:
+		return only
+	case bad > 0:
+		return fmt.Errorf("%s: %d errors", path, bad)
+	case odd > 0 && c.Bool("strict"):
+		return fmt.Errorf("%s: %d warnings", path, odd)
 	}
 	return nil
 }
