@@ -1,5 +1,93 @@
 package main
 
-import "github.com/eider-dns/eider/cmd/eider-conformance/gen"
+import (
+	"errors"
+	"fmt"
+	"sync"
 
-func (r *runner) hostile(s *set, families []*gen.Family) error { return nil }
+	"github.com/eider-dns/eider/cmd/eider-conformance/diff"
+	"github.com/eider-dns/eider/cmd/eider-conformance/gen"
+)
+
+// hostile sends packets that are no common questions to all servers. That each
+// answers something else is as it is; what must be is that we reply with the rcode
+// most others reply with, or are silent as they are.
+func (r *runner) hostile(s *set, families []*gen.Family) error {
+	var packets []gen.Hostile
+	for _, f := range families {
+		n := (r.o.questions*len(f.Zones) + r.o.zones - 1) / r.o.zones
+		for i := range s.loaded {
+			if !s.loaded[i][f.Number] {
+				n = 0 // nobody is to be outvoted for a zone it does not have
+			}
+		}
+		packets = append(packets, f.Hostile(r.o.seed, n*r.o.hostile/1000)...)
+	}
+	servers := append(s.peers[:len(s.peers):len(s.peers)], s.eider)
+	replies, errs := make([][][]byte, len(servers)), make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, srv := range servers {
+		wg.Go(func() {
+			raw := make([][]byte, len(packets))
+			for k, p := range packets {
+				raw[k] = p.Packet
+			}
+			replies[i], errs[i] = srv.Hush(raw)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	last := len(s.peers)
+	for k, p := range packets {
+		r.sum.Hostile++
+		votes, ours := make(map[string]int), outcome(replies[last][k])
+		var all string
+		for i, srv := range s.peers {
+			o := outcome(replies[i][k])
+			votes[o]++
+			all += fmt.Sprintf(" %s %s,", srv.Name, o)
+		}
+		most := ""
+		for o, n := range votes {
+			if 2*n > len(s.peers) {
+				most = o
+			}
+		}
+		class := fmt.Sprintf("hostile: %s", p.Kind)
+		switch {
+		case most == ours:
+			class = "hostile: as most others"
+		case most == "":
+			if class = "hostile: the others are not agreed, and one does as we do"; votes[ours] == 0 {
+				class = "hostile: the others are not agreed, and none does as we do"
+			}
+		default:
+			rule := diff.Explain(p.Packet, ours, most)
+			if rule != "" {
+				class = "hostile: " + rule
+				break
+			}
+			r.sum.Unexplained++
+			class = fmt.Sprintf("UNEXPLAINED hostile, %s: ours %s, most %s", p.Kind, ours, most)
+			if r.sum.Classes[class] < r.o.failures {
+				fmt.Fprintf(r.log, "seed %d, hostile packet, %s: eider %s,%s %x\n", r.o.seed, p.Kind, ours, all, p.Packet)
+			}
+		}
+		r.sum.Classes[class]++
+	}
+	return nil
+}
+
+// outcome is what a server did with a packet: its rcode, or silence.
+func outcome(reply []byte) string {
+	if reply == nil {
+		return "silence"
+	}
+	p, err := diff.Parse(reply)
+	if err != nil {
+		return "unreadable"
+	}
+	return diff.RcodeName(p.Rcode)
+}

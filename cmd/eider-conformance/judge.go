@@ -41,6 +41,16 @@ func (v *verdict) unexplained() bool {
 	return false
 }
 
+// unnamed is a peer that answers otherwise without a rule, though another agrees; "" if there is none.
+func (v *verdict) unnamed() string {
+	for p := range v.apart {
+		if !v.named[p] && len(v.alike) > 0 {
+			return p
+		}
+	}
+	return ""
+}
+
 // class names the verdict, for the summary.
 func (v *verdict) class() string {
 	switch {

@@ -31,6 +31,7 @@ type options struct {
 	bin       string
 	dir       string
 	failures  int // unexplained differences that are made small
+	seen      int // differences without a rule, though one server agrees, that are printed of each class
 	keep      bool
 	verbose   bool
 }
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&o.bin, "eider", "", "the binary to ask (it is built if empty)")
 	flag.StringVar(&o.dir, "dir", "", "where zone files and logs go (a temporary folder if empty)")
 	flag.IntVar(&o.failures, "failures", 5, "how many unexplained differences are made small and printed")
+	flag.IntVar(&o.seen, "differences", 0, "print so many of each class of differences without a rule where another server agrees with Eider")
 	flag.BoolVar(&o.keep, "keep", false, "leave the folder behind")
 	flag.BoolVar(&o.verbose, "v", false, "say what is done")
 	flag.Parse()

@@ -222,6 +222,10 @@ func (r *runner) batch(families []*gen.Family) (failures []failure, err error) {
 	for _, a := range asks {
 		v := r.judge(s, a)
 		r.sum.add(v)
+		if v.unnamed() != "" && r.sum.Classes[r.sum.class(v)] <= r.o.seen {
+			fmt.Fprintf(r.log, "=== family %d, a difference without a rule\n", a.f.Number)
+			failure{a, v}.print(r)
+		}
 		if v.unexplained() {
 			failures = append(failures, failure{a, v})
 		}

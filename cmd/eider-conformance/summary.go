@@ -46,22 +46,30 @@ func (s *summary) name(i int) string {
 
 func (s *summary) add(v verdict) {
 	s.Questions++
-	class := v.class()
 	switch {
 	case v.unexplained():
 		s.Unexplained++
-		class = "UNEXPLAINED " + class
 	case v.skipped || len(v.alike)+len(v.apart) == 0:
 		s.Skipped++
 	case len(v.apart) == 0:
 		s.Alike++
 	case len(v.alike) > 0:
 		s.Some++
-		class = fmt.Sprintf("as %v; %s", v.alike, class)
 	default:
 		s.Explained++
 	}
-	s.Classes[class]++
+	s.Classes[s.class(v)]++
+}
+
+func (s *summary) class(v verdict) string {
+	switch class := v.class(); {
+	case v.unexplained():
+		return "UNEXPLAINED " + class
+	case len(v.alike) > 0 && len(v.apart) > 0:
+		return fmt.Sprintf("as %v; %s", v.alike, class)
+	default:
+		return class
+	}
 }
 
 func (s *summary) print(w io.Writer) {

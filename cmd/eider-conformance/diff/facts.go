@@ -122,3 +122,42 @@ func sets(rrs []Record) map[string][]string {
 	}
 	return m
 }
+
+func (r *Reply) has(section int, t uint16) bool {
+	return slices.ContainsFunc(r.Sections[section], func(rr Record) bool { return rr.Type == t })
+}
+
+// undelegated tells whether the name asked for is an apex and the zone above does
+// not delegate it.
+func (c *Case) undelegated() bool {
+	if len(c.Name) < 2 || c.zone(c.Name) != c.Name {
+		return false
+	}
+	above := c.zone(c.Name[1+int(c.Name[0]):])
+	for _, z := range c.Zones {
+		if z.Apex == above {
+			return !slices.Contains(z.Types[c.Name], dns.TypeNS)
+		}
+	}
+	return false
+}
+
+// emptyWildcard tells whether a wildcard that may stand in for one of the names
+// owns nothing but has names below.
+func (c *Case) emptyWildcard() bool {
+	for _, z := range c.Zones {
+		for owner := range z.Types {
+			for rest := owner; len(rest) > len(z.Apex); rest = rest[1+int(rest[0]):] {
+				if rest[:2] != star || len(z.Types[rest]) > 0 {
+					continue
+				}
+				for _, name := range c.names() {
+					if Under(name, rest[2:]) && name != rest[2:] {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}

@@ -34,6 +34,25 @@ var Rules = []Rule{
 		},
 	},
 	{
+		Name: "any: behind a DNAME",
+		Why:  "RFC 1034 section 3.6.2: a CNAME that matches QTYPE is the answer, and is not followed; ANY matches; NSD and Knot follow",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Type == dns.TypeANY && c.Ours.has(Answer, dns.TypeDNAME) && c.samePath()
+		},
+	},
+	{
+		Name:  "DS of a zone its parent does not delegate",
+		Why:   "RFC 4035 section 3.1.4.1 has the parent answer; RFC 8020 section 2: NXDOMAIN would deny the child, which is here",
+		Match: func(c *Case, _ []Part) bool { return c.Type == dns.TypeDS && c.undelegated() },
+	},
+	{
+		Name: "wildcard that is an empty non-terminal",
+		Why:  "RFC 4592 section 4.9: no error, no data; NSD answers NXDOMAIN, Knot leaves out part of the proof (RFC 5155 section 7.2.5)",
+		Match: func(c *Case, _ []Part) bool {
+			return len(c.Ours.Sections[Answer]) == len(c.Ours.aliases()) && c.emptyWildcard()
+		},
+	},
+	{
 		Name:  "wildcard that owns NS",
 		Why:   "RFC 4592 section 4.2: what it means is not defined; here it is data of the synthesized name and no cut",
 		Match: func(c *Case, _ []Part) bool { return c.wildcard(dns.TypeNS) },

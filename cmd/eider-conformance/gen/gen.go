@@ -192,16 +192,23 @@ func (b *builder) target(p *plan) string {
 func Line(rr dns.RR) string {
 	text := strings.Replace(rr.String(), "\tCLASS1\t", "\tIN\t", 1)
 	var b strings.Builder
+	quoted := false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
+		case c == '"':
+			quoted = !quoted
+			b.WriteByte(c)
 		case c == '\\' && text[i+1] >= '0' && text[i+1] <= '9':
 			b.WriteString(text[i : i+4])
 			i += 3
-		case c == '\\' && text[i+1] != '#':
+		case c == '\\' && text[i+1] == '#':
+			b.WriteString(`\#`)
+			i++
+		case c == '\\':
 			fmt.Fprintf(&b, `\%03d`, text[i+1])
 			i++
-		case c == '$' && i == 0:
-			b.WriteString(`\036`)
+		case !quoted && strings.IndexByte("$!#%&'<>?[]^`{|}~", c) >= 0:
+			b.WriteString(escape(c))
 		default:
 			b.WriteByte(c)
 		}

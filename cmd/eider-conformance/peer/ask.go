@@ -18,6 +18,7 @@ const (
 	tries     = 6
 	silence   = 400 * time.Millisecond // until a packet is taken to have no reply
 	hushTries = 2
+	hushed    = 128 // packets under way at once that may get no reply
 )
 
 func soa(apex string) []byte {
@@ -174,11 +175,10 @@ func exchange(conn net.Conn, packets, replies [][]byte, number int) error {
 	return nil
 }
 
-// Hush sends packets that may get no reply, each from a socket of its own, as many
-// at a time as the window.
+// Hush sends packets that may get no reply, each from a socket of its own.
 func (s *Server) Hush(packets [][]byte) ([][]byte, error) {
 	replies, errs := make([][]byte, len(packets)), make(chan error, len(packets))
-	slots := make(chan struct{}, window)
+	slots := make(chan struct{}, hushed)
 	for i := range packets {
 		slots <- struct{}{}
 		go func() {
