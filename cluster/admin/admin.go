@@ -59,6 +59,8 @@ type Options struct {
 	Nodes    func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
 	Queries  func() uint64                                 // answered since start; for queries/s
 
+	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
+
 	Version  string        // of the build
 	AutoZone bool          // an ADD outside all zones makes one
 	Timeout  time.Duration // of one change; DefaultTimeout if 0
@@ -73,6 +75,7 @@ type Server struct {
 	wait     func(ctx context.Context, index uint64) error
 	local    func() NodeStatus
 	nodes    func(ctx context.Context) []NodeStatus
+	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
 	autoZone bool
 	timeout  time.Duration
@@ -98,7 +101,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("admin: a Proposer and a Reader are needed")
 	}
 	s := &Server{
-		proposer: o.Proposer, view: o.Reader, wait: o.Wait, local: o.Local, nodes: o.Nodes,
+		proposer: o.Proposer, view: o.Reader, wait: o.Wait, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies,
 		version: o.Version, autoZone: o.AutoZone, timeout: o.Timeout, log: o.Log,
 		conns: make(map[net.Conn]struct{}),
 	}

@@ -188,6 +188,11 @@ func (c *Client) get(ctx context.Context, path string, q url.Values) (*http.Resp
 	if err != nil {
 		return nil, err
 	}
+	return c.do(req)
+}
+
+// do sends a request; the caller closes the body.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, err
@@ -200,7 +205,15 @@ func (c *Client) get(ctx context.Context, path string, q url.Values) (*http.Resp
 }
 
 func (c *Client) getJSON(ctx context.Context, path string, q url.Values, out any) error {
-	resp, err := c.get(ctx, path, q)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path+"?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	return c.doJSON(req, out)
+}
+
+func (c *Client) doJSON(req *http.Request, out any) error {
+	resp, err := c.do(req)
 	if err != nil {
 		return err
 	}

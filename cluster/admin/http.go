@@ -37,6 +37,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /v1/digest", s.getDigest)
 	mux.HandleFunc("GET /v1/wait", s.getWait)
 	mux.HandleFunc("POST /v1/propose", s.postPropose)
+	mux.HandleFunc("POST /v1/rotate-cookies", s.postRotateCookies)
 	return &http.Server{
 		Handler:           s.guard(mux),
 		ReadHeaderTimeout: headerWait,

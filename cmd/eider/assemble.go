@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,10 @@ import (
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/cluster/admin/metrics"
+	"github.com/eider-dns/eider/cluster/secrets"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/store"
+	"github.com/eider-dns/eider/store/record"
 )
 
 // storeFile is the checkpoint within the data directory.
@@ -34,6 +37,7 @@ type node struct {
 	log      *slog.Logger
 	store    *store.Store
 	dns      *nameserver.Server
+	secrets  *secrets.Keeper
 	admin    *admin.Server
 	http     *metrics.Listener // nil without http_loc
 	fsm      atomic.Pointer[checkpoint.FSM]
@@ -53,7 +57,7 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 	}
 	var err error
 	if n.store, err = store.Open(filepath.Join(s.node.DataDir, storeFile), store.Options{}); err != nil {
-		return nil, err
+		return nil, damageAdvice(err)
 	}
 	if err := n.listen(ctx); err != nil {
 		return nil, errors.Join(err, n.abandon())
@@ -115,10 +119,12 @@ func (n *node) listen(ctx context.Context) (err error) {
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
+	n.secrets = n.keepSecrets()
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
 		Wait: n.late.WaitApplied, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
-		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
+		RotateCookies: n.secrets.Rotate,
+		Version:       buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err
 	}
@@ -130,6 +136,28 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness)
 	return err
+}
+
+// keepSecrets has the keys of cookies follow the store, from now on.
+func (n *node) keepSecrets() *secrets.Keeper {
+	return secrets.Open(secrets.Options{
+		Proposer: n.late,
+		Leading: func() bool {
+			c := n.late.get()
+			return c != nil && c.Status().State == "leader"
+		},
+		Setting: func() []byte {
+			v := n.store.View()
+			defer v.Close()
+			return bytes.Clone(v.Setting(record.SettingCookies))
+		},
+		Publish: func(k secrets.Keys) {
+			n.dns.SetCookieSecrets(nameserver.CookieSecrets{
+				Previous: nameserver.CookieSecret(k.Previous), Current: nameserver.CookieSecret(k.Current), Next: nameserver.CookieSecret(k.Next),
+			})
+		},
+		Log: n.log,
+	})
 }
 
 // stateFigures are those of the state machine, once there is one.
@@ -157,7 +185,7 @@ func (n *node) readiness() error {
 func (n *node) join(ctx context.Context) error {
 	s := n.settings
 	if err := n.store.Load(ctx); err != nil {
-		return err
+		return damageAdvice(err)
 	}
 	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Log: n.log})
 	if err != nil {
@@ -179,6 +207,14 @@ func (n *node) join(ctx context.Context) error {
 	return nil
 }
 
+// damageAdvice adds to the error of a damaged store what helps.
+func damageAdvice(err error) error {
+	if !errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w; move %s away to let the node build it from its log, or the whole data folder to let it take everything from the other nodes", err, storeFile)
+}
+
 // stop ends a node in the order that loses nothing: no new queries, leadership
 // handed over, a last checkpoint, files closed.
 func (n *node) stop(ctx context.Context) error {
@@ -189,6 +225,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.admin != nil {
 		errs = append(errs, n.admin.Close())
+	}
+	if n.secrets != nil {
+		n.secrets.Close() // it proposes, and reads the store
 	}
 	if c := n.late.get(); c != nil {
 		errs = append(errs, c.Shutdown(ctx))

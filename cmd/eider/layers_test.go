@@ -28,6 +28,7 @@ var layers = map[string][]string{
 	"checkpoint":            {"store", "store/record", "github.com/hashicorp/raft"},
 	"cluster/config":        {},
 	"cluster":               {"cluster/config", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
+	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "store/record", "github.com/hashicorp/raft"},
 	"cluster/admin":         {"cluster", "store", "store/record", "zonefile", "golang.org/x/net"},
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "github.com/prometheus/client_golang"},

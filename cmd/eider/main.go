@@ -132,7 +132,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			nodeCommand(),
 			group("record", "add, remove and list records of a running cluster", recordAddCommand(), recordRemoveCommand(), recordListCommand()),
 			group("zone", "load, dump and manage zones", zoneLoadCommand(), zoneDumpCommand(), zoneListCommand(), zoneCreateCommand(), zoneDeleteCommand(), zoneCheckCommand()),
-			group("cluster", "see what the nodes do", clusterStatusCommand(), clusterWaitCommand()),
+			group("cluster", "see what the nodes do", clusterStatusCommand(), clusterWaitCommand(), clusterRotateCookiesCommand()),
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
 			consoleCommand(),
 			queryCommand(),
