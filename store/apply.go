@@ -48,6 +48,7 @@ func (s *Store) Apply(batch []Entry) [][]record.Result {
 		// start again from the root of before, without it.
 		s.tree.root, s.tree.entries = root, entries
 		s.tree.owner++
+		s.tree.written.reset()
 		s.requests.revert()
 		if poisoned == nil {
 			poisoned = make(map[place]string)
@@ -115,7 +116,7 @@ func (b *batchState) commit(batch []Entry) {
 		s.counters = b.counters
 	}
 	s.requests.commit()
-	s.tree.freeze()
+	s.indexer.update(s.tree.freeze(), &s.tree.written)
 	b.ch.reset() // it may hold an old root, and that a zone long gone
 	clear(s.tree.path[:])
 	s.mu.Lock()

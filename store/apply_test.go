@@ -275,8 +275,8 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var digests [2][32]byte
 		for i := range digests {
-			s := &Store{tree: newTree(), counters: counters{nextZone: firstZoneID}, loaded: true}
-			s.view.Store(&View{root: s.tree.root})
+			s := &Store{tree: newTree(), indexer: newIndexer(), counters: counters{nextZone: firstZoneID}, loaded: true}
+			s.view.Store(&View{root: s.tree.root, names: newIndexer().freeze()})
 			entries := []Entry{
 				{Index: 1, Changes: [][]byte{encode(t, createZone("a.test.")), data}},
 				{Index: 2, Changes: [][]byte{data, encode(t, addA("x.a.test.", 2))}},

@@ -103,7 +103,7 @@ func (f *fileView) zone(key []byte) (ref record.ZoneRef, ok bool) {
 			if val == nil {
 				return record.ZoneRef{}, false
 			}
-			return record.ZoneRef{ID: zoneIDOf(val), KeyLen: same - 1}, true
+			return record.ZoneRef{ID: zoneIDOf(val), KeyLen: same - 1, Depths: record.AnyDepths}, true
 		}
 		k = k[:1+len(ancestorWithin(k[1:], same-1))]
 	}

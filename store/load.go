@@ -17,6 +17,7 @@ const checkEvery = 1 << 14
 // resident is the state of a file brought into memory.
 type resident struct {
 	tree     tree
+	indexer  *indexer
 	counters counters
 	requests requests
 	meta     fileMeta
@@ -48,7 +49,7 @@ func (s *Store) Load(ctx context.Context) error {
 
 // adopt makes r the state of the store. The caller holds file.
 func (s *Store) adopt(r *resident) {
-	s.tree, s.counters, s.requests = r.tree, r.counters, r.requests
+	s.tree, s.indexer, s.counters, s.requests = r.tree, r.indexer, r.counters, r.requests
 	s.folded, s.sum = s.tree.freeze(), r.meta.Sum
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +106,7 @@ func readAll(ctx context.Context, db *bbolt.DB) (r *resident, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.indexer = indexTree(r.tree.root)
 	return r, nil
 }
 

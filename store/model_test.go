@@ -354,6 +354,11 @@ func TestStoreAgainstModel(t *testing.T) {
 				a, b := rough.s.View(), calm.s.View()
 				defer a.Close()
 				defer b.Close()
+				for _, v := range []*store.View{a, b} {
+					if err := store.CheckIndex(v); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if a.Digest() != b.Digest() {
 					t.Fatal("two stores that applied the same entries differ")
 				}

@@ -63,6 +63,7 @@ type Store struct {
 
 	// The state machine's side, touched by its goroutine alone.
 	tree     tree
+	indexer  *indexer
 	counters counters
 	requests requests
 	scratch  batchState
@@ -198,7 +199,7 @@ func (s *Store) View() *View {
 
 // publish makes root the newest state; the file-backed view of the start goes when its last user does.
 func (s *Store) publish(index uint64) {
-	old := s.view.Swap(&View{index: index, root: s.tree.root, entries: s.tree.entries})
+	old := s.view.Swap(&View{index: index, root: s.tree.root, entries: s.tree.entries, names: s.indexer.freeze()})
 	old.Close()
 }
 
@@ -251,7 +252,7 @@ func (s *Store) Advance(index, term uint64) {
 	}
 	s.applied.Index, s.applied.Term = index, term
 	if v := s.view.Load(); s.loaded { // under mu, as every publication of a later index
-		s.view.Store(&View{index: index, root: v.root, entries: v.entries})
+		s.view.Store(&View{index: index, root: v.root, entries: v.entries, names: v.names})
 	}
 }
 
@@ -268,7 +269,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if !loaded {
-		s.view.Swap(&View{index: s.applied.Index, root: newTree().root}).Close()
+		s.view.Swap(&View{index: s.applied.Index, root: newTree().root, names: newIndexer().freeze()}).Close()
 	}
 	err := s.db.Close()
 	s.closings.Wait()

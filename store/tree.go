@@ -22,6 +22,7 @@ type tree struct {
 	items   []item // scratch of the writer
 	key     []byte // scratch of the writer
 	path    [maxDepth]step
+	written writes // since the last View
 }
 
 const (
@@ -157,6 +158,7 @@ func (t *tree) get(key []byte) ([]byte, bool) { return t.root.get(key) }
 
 // put sets key to val; both are copied.
 func (t *tree) put(key, val []byte) {
+	t.written.note(key)
 	depth := t.descend(key)
 	n, at := t.path[depth-1].n, t.path[depth-1].i
 	p := n.leaves[at]
@@ -276,6 +278,7 @@ func (t *tree) delete(key []byte) bool {
 	if _, ok := t.root.get(key); !ok {
 		return false // before owning anything
 	}
+	t.written.note(key)
 	depth := t.descend(key)
 	n, at := t.path[depth-1].n, t.path[depth-1].i
 	p := n.leaves[at]

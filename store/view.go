@@ -16,6 +16,7 @@ type View struct {
 	index   uint64
 	root    *node
 	entries int
+	names   names // of root
 
 	file *fileView    // instead of root
 	refs atomic.Int64 // users of file and one for the store; 0: ended
@@ -54,7 +55,7 @@ func (v *View) Zone(key []byte) (record.ZoneRef, bool) {
 	if v.file != nil {
 		return v.file.zone(key)
 	}
-	return zoneIn(v.root, key)
+	return v.names.zone(key)
 }
 
 func zoneIn(root *node, key []byte) (record.ZoneRef, bool) {
@@ -73,7 +74,7 @@ func zoneIn(root *node, key []byte) (record.ZoneRef, bool) {
 		apex := c.keyLen()
 		same := c.common(k)
 		if same == apex {
-			return record.ZoneRef{ID: zoneIDOf(c.val()), KeyLen: apex - 1}, apex > 0
+			return record.ZoneRef{ID: zoneIDOf(c.val()), KeyLen: apex - 1, Depths: record.AnyDepths}, apex > 0
 		}
 		if same == 0 {
 			return record.ZoneRef{}, false // in another space
@@ -84,7 +85,7 @@ func zoneIn(root *node, key []byte) (record.ZoneRef, bool) {
 			if !ok {
 				return record.ZoneRef{}, false
 			}
-			return record.ZoneRef{ID: zoneIDOf(root)}, true
+			return record.ZoneRef{ID: zoneIDOf(root), Depths: record.AnyDepths}, true
 		}
 	}
 }
@@ -99,10 +100,21 @@ func ancestorWithin(key []byte, n int) []byte {
 
 // Get is the RRset of a name and type in a zone, nil if there is none.
 func (v *View) Get(zone uint32, key []byte, t record.Type) record.Set {
-	if v.file != nil {
+	switch {
+	case v.file != nil:
 		return v.file.get(zone, key, t)
+	case spaceOf(t) != spaceRRset || zone == 0:
+		return setIn(v.root, zone, key, t)
 	}
-	return setIn(v.root, zone, key, t)
+	e, ok := v.names.find(zone, key)
+	if !ok {
+		return nil
+	}
+	set, inTree := e.get(t)
+	if inTree {
+		return setIn(v.root, zone, key, t)
+	}
+	return set
 }
 
 func setIn(root *node, zone uint32, key []byte, t record.Type) record.Set {
@@ -123,7 +135,14 @@ func (v *View) Node(zone uint32, key []byte, dst []record.TypeSet) (sets []recor
 	if v.file != nil {
 		return v.file.node(zone, key, dst)
 	}
-	return nodeIn(v.root, zone, key, dst)
+	e, ok := v.names.find(zone, key)
+	switch {
+	case !ok || zone == 0: // those of id 0 are the zones
+		return dst, false
+	case e.sets&moreInTree != 0:
+		return nodeIn(v.root, zone, key, dst)
+	}
+	return e.append(dst), true
 }
 
 func nodeIn(root *node, zone uint32, key []byte, dst []record.TypeSet) ([]record.TypeSet, bool) {

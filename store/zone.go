@@ -139,6 +139,7 @@ func (b *batchState) zoneDelete(op *record.Op) error {
 // size, at once; the file follows in bounded steps (Fold). Call savepoint before.
 func (b *batchState) dropContent(id uint32) {
 	b.dropJournal(id)
+	b.tree.written.dropped = append(b.tree.written.dropped, id)
 	for _, space := range contentSpaces {
 		var lo, hi [idLen]byte
 		lo[0], hi[0] = space, space

@@ -17,7 +17,8 @@ import "github.com/eider-dns/eider/store/record"
 // slices it returns must stay as they are for as long as the Answer is in use.
 // Keys are those of record.AppendWireKey.
 type Reader interface {
-	// Zone is the deepest zone at or above the name of key.
+	// Zone is the deepest zone at or above the name of key, and what need not be
+	// looked for in it; record.AnyDepths is always right.
 	Zone(key []byte) (record.ZoneRef, bool)
 	// Get is one RRset, nil if there is none. It finds NSEC sets too.
 	Get(zone uint32, key []byte, t record.Type) record.Set
@@ -110,6 +111,8 @@ type Answer struct {
 	other name   // of a name server, for glue
 	zone  uint32 // that holds name
 	apex  int    // labels of its apex
+
+	depths record.Depths // of zone
 
 	chain   denial           // how zone proves absence
 	sets    []record.TypeSet // of the node at hand

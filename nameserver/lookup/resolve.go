@@ -29,10 +29,10 @@ func (a *Answer) visited(owner []byte) bool {
 	return false
 }
 
-// step is RFC 1034 section 4.3.2 for the name at hand, once: it walks from the
-// apex down to it, and stops at a cut, at a DNAME, at a label that is not there, or
-// at the name itself. It returns the target of an alias that is to be followed,
-// or nil when the outcome is decided.
+// step is RFC 1034 section 4.3.2 for the name at hand, once: it stops at the
+// topmost cut or DNAME between the apex and the name, at the closest encloser if the
+// name is not there, or at the name itself. It returns the target of an alias that is
+// to be followed, or nil when the outcome is decided.
 func (a *Answer) step(r Reader, q *Question, hops int) (target []byte) {
 	n := &a.name
 	ref, ok := a.zoneOf(r, q)
@@ -46,33 +46,62 @@ func (a *Answer) step(r Reader, q *Question, hops int) (target []byte) {
 	if a.zone != ref.ID {
 		a.chain.known = false
 	}
-	a.zone, a.apex = ref.ID, n.depth(ref.KeyLen)
-	if n.labels > a.apex {
+	a.zone, a.apex, a.depths = ref.ID, n.depth(ref.KeyLen), ref.Depths
+	if n.labels > a.apex && a.depths.DNAMEs.Has(a.apex) {
 		if set := a.get(r, n.prefix(a.apex), record.TypeDNAME); set != nil {
 			return a.dname(q, set, a.apex)
 		}
 	}
-	for depth := min(a.apex+1, n.labels); ; depth++ {
-		sets, exists := r.Node(a.zone, n.prefix(depth), a.sets[:0])
-		a.sets = sets
-		if !exists && depth > a.apex {
-			return a.missing(r, q, depth-1)
+	encloser := a.apex // the deepest ancestor known to exist
+	for depth := a.apex + 1; depth < n.labels; depth++ {
+		if !a.depths.Cuts.Has(depth) && !a.depths.DNAMEs.Has(depth) {
+			continue
 		}
-		if depth > a.apex {
-			// The DS of a cut is data of the parent (RFC 4035 section 3.1.4.1).
-			ns := find(sets, record.TypeNS)
-			if ns != nil && (depth < n.labels || q.Type != record.TypeDS) {
-				a.refer(r, q, ns, depth, hops)
-				return nil
-			}
+		if !a.node(r, n.prefix(depth)) {
+			return a.missing(r, q, a.closest(r, encloser, depth-1))
 		}
-		if depth == n.labels {
-			return a.match(r, q, depth, false)
+		encloser = depth
+		if ns := find(a.sets, record.TypeNS); ns != nil {
+			a.refer(r, q, ns, depth, hops)
+			return nil
 		}
-		if set := find(sets, record.TypeDNAME); set != nil {
+		if set := find(a.sets, record.TypeDNAME); set != nil {
 			return a.dname(q, set, depth)
 		}
 	}
+	exists := a.node(r, n.key)
+	if n.labels == a.apex {
+		return a.match(r, q, n.labels, false)
+	}
+	if !exists {
+		return a.missing(r, q, a.closest(r, encloser, n.labels-1))
+	}
+	// The DS of a cut is data of the parent (RFC 4035 section 3.1.4.1).
+	if ns := find(a.sets, record.TypeNS); ns != nil && q.Type != record.TypeDS {
+		a.refer(r, q, ns, n.labels, hops)
+		return nil
+	}
+	return a.match(r, q, n.labels, false)
+}
+
+// node gets the RRsets of a name and tells whether it exists.
+func (a *Answer) node(r Reader, key []byte) (exists bool) {
+	a.sets, exists = r.Node(a.zone, key, a.sets[:0])
+	return exists
+}
+
+// closest is the number of labels of the deepest ancestor that exists, which is
+// at least low, which does, and at most high. What is above a name that exists does, too.
+func (a *Answer) closest(r Reader, low, high int) int {
+	for low < high {
+		middle := (low + high + 1) / 2
+		if a.node(r, a.name.prefix(middle)) {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	return low
 }
 
 // zoneOf finds the zone to answer from: the deepest one, but for DS questions the
@@ -90,9 +119,7 @@ func (a *Answer) zoneOf(r Reader, q *Question) (record.ZoneRef, bool) {
 // missing decides for a name that is not there; encloser is the number of labels
 // of its closest encloser (RFC 4592 section 3.3.1).
 func (a *Answer) missing(r Reader, q *Question, encloser int) (target []byte) {
-	sets, exists := r.Node(a.zone, a.wildcardKey(encloser), a.sets[:0])
-	a.sets = sets
-	if exists { // it owns data or is an empty non-terminal (RFC 4592 section 2.2.2)
+	if a.depths.Wildcards.Has(encloser+1) && a.node(r, a.wildcardKey(encloser)) { // it owns data or is an empty non-terminal (RFC 4592 section 2.2.2)
 		a.synthesized(encloser)
 		return a.match(r, q, encloser, true)
 	}

@@ -14,11 +14,12 @@ type Zone struct {
 	Serial uint32 // that of its SOA
 }
 
-// ZoneRef points a query at a zone: its ID, and how many octets of the key asked
-// for are the key of the apex.
+// ZoneRef points a query at a zone: its ID, how many octets of the key asked for
+// are the key of the apex, and what need not be looked for in it.
 type ZoneRef struct {
 	ID     uint32
 	KeyLen int
+	Depths Depths
 }
 
 // TypeSet is one RRset of a name.

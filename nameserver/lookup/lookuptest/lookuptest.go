@@ -155,7 +155,7 @@ func RData(rr dns.RR) ([]byte, error) {
 func (z *Zones) Zone(key []byte) (record.ZoneRef, bool) {
 	for {
 		if id, ok := z.apexes[string(key)]; ok {
-			return record.ZoneRef{ID: id, KeyLen: len(key)}, true
+			return record.ZoneRef{ID: id, KeyLen: len(key), Depths: record.AnyDepths}, true
 		}
 		if len(key) == 0 {
 			return record.ZoneRef{}, false

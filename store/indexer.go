@@ -1,0 +1,381 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"slices"
+
+	"github.com/eider-dns/eider/store/record"
+)
+
+// indexer keeps names in step with the tree. It belongs to the state machine's goroutine.
+//
+// What it makes of a name depends on the tree as it stands alone, so that it may be told of
+// more names than have changed: those of changes rolled back do no harm.
+type indexer struct {
+	names
+	turn     uint64
+	owned    bool // top was copied in this turn
+	size     int  // octets of all buckets
+	contents map[uint32]record.Depths
+
+	// Entries of contents that were dropped are garbage: no zone leads there. They go as the sweep
+	// comes by. Those dropped during a round go in the next one.
+	dead, deadNext map[uint32]bool
+	sweep          uint32 // bucket the round comes to next
+
+	sets []record.TypeSet // scratch
+	buf  []byte           // scratch
+}
+
+const (
+	// bucketSize is the mean size of a bucket in octets, some 24 names. Larger ones cost more to copy, smaller
+	// ones more memory for the way there.
+	bucketSize = 2048
+	// bucketSparse is the mean size below which buckets are put together again.
+	bucketSparse = bucketSize / 4
+	// sweepStep is how many buckets a commit looks for garbage in, beside one for each name it changed.
+	sweepStep = 16
+)
+
+func newIndexer() *indexer {
+	x := &indexer{contents: make(map[uint32]record.Depths), dead: make(map[uint32]bool), deadNext: make(map[uint32]bool), turn: 1}
+	x.top, x.buckets = []*chunk{{}}, 1
+	x.set(0, emptyBucket)
+	return x
+}
+
+var emptyBucket = make(bucket, headSize(0))
+
+// freeze ends a turn: what it gives never changes again.
+func (x *indexer) freeze() names {
+	x.turn++
+	x.owned = false
+	return x.names
+}
+
+// writes are the names and zones whose keys were written, or may have been.
+type writes struct {
+	keys    []byte
+	ends    []int    // of each in keys
+	dropped []uint32 // contents, or what was to be dropped
+}
+
+// note remembers a key that is written: of an RRset its name.
+func (w *writes) note(key []byte) {
+	switch {
+	case len(key) >= idLen+3 && key[0] == spaceRRset:
+		key = key[:len(key)-3]
+	case len(key) > 0 && key[0] == spaceZone:
+	default:
+		return
+	}
+	start := 0
+	if n := len(w.ends); n > 1 {
+		start = w.ends[n-2]
+	}
+	if string(w.keys[start:]) == string(key) && len(w.ends) > 0 {
+		return
+	}
+	w.keys = append(w.keys, key...)
+	w.ends = append(w.ends, len(w.keys))
+}
+
+func (w *writes) reset() {
+	if cap(w.keys) > arenaKept {
+		*w = writes{}
+	}
+	w.keys, w.ends, w.dropped = w.keys[:0], w.ends[:0], w.dropped[:0]
+}
+
+// sorted lists the keys, each once: those of RRsets before those of zones.
+func (w *writes) sorted() [][]byte {
+	list := make([][]byte, len(w.ends))
+	start := 0
+	for i, end := range w.ends {
+		list[i] = w.keys[start:end]
+		start = end
+	}
+	slices.SortFunc(list, bytes.Compare)
+	return slices.CompactFunc(list, bytes.Equal)
+}
+
+// update brings the index in step with root, given what was written since the last time.
+func (x *indexer) update(root *node, w *writes) {
+	for _, id := range w.dropped {
+		x.drop(root, id)
+	}
+	keys := w.sorted()
+	for _, key := range keys {
+		if key[0] == spaceZone {
+			x.zoneAt(root, key)
+		} else {
+			x.nameAt(root, binary.BigEndian.Uint32(key[1:]), key[idLen:])
+		}
+	}
+	if len(x.dead)+len(x.deadNext) > 0 {
+		x.collect(sweepStep + len(keys))
+	}
+	w.reset()
+}
+
+// drop takes note that a content is gone, if it is.
+func (x *indexer) drop(root *node, id uint32) {
+	prefix := appendIDKey(nil, spaceRRset, id)
+	var c cursor
+	if c.seek(root, prefix) && c.hasPrefix(prefix) {
+		return // the change was refused, or the id has another content
+	}
+	delete(x.contents, id)
+	x.deadNext[id] = true
+}
+
+// zoneAt brings the entry of a zone in step.
+func (x *indexer) zoneAt(root *node, key []byte) {
+	val, ok := root.get(key)
+	apex := key[1:]
+	if !ok {
+		x.put(0, apex, nil)
+		return
+	}
+	id := zoneIDOf(val)
+	x.apexes.Add(record.KeyLabels(apex))
+	x.buf = appendZoneEntry(x.buf[:0], apex, id, x.contents[id])
+	x.put(0, apex, x.buf)
+}
+
+// nameAt brings the entry of a name in step, and those of the empty non-terminals above it.
+func (x *indexer) nameAt(root *node, id uint32, name []byte) {
+	sets, exists := nodeIn(root, id, name, x.sets[:0])
+	for exists {
+		had := x.putName(id, name, sets)
+		if had || len(name) == 0 {
+			break // what has an entry has entries above it
+		}
+		name = record.ParentKey(name)
+		if _, ok := x.find(id, name); ok {
+			break
+		}
+		sets, exists = nodeIn(root, id, name, sets[:0])
+	}
+	for !exists {
+		had := x.put(id, name, nil)
+		if !had || len(name) == 0 {
+			break
+		}
+		name = record.ParentKey(name)
+		sets, exists = nodeIn(root, id, name, sets[:0])
+	}
+	clear(sets)
+	x.sets = sets[:0]
+}
+
+// putName makes the entry of a name and tells whether there was one.
+func (x *indexer) putName(id uint32, name []byte, sets []record.TypeSet) (had bool) {
+	x.noteDepths(id, name, sets)
+	if len(x.dead)+len(x.deadNext) > 0 { // an id given back by a change that was refused, and given out again
+		delete(x.dead, id)
+		delete(x.deadNext, id)
+	}
+	x.buf = appendNameEntry(x.buf[:0], id, name, sets)
+	return x.put(id, name, x.buf)
+}
+
+func (x *indexer) noteDepths(id uint32, name []byte, sets []record.TypeSet) {
+	had := x.contents[id]
+	d, labels := had, record.KeyLabels(name)
+	for _, s := range sets {
+		switch s.Type {
+		case record.TypeNS:
+			d.Cuts.Add(labels)
+		case record.TypeDNAME:
+			d.DNAMEs.Add(labels)
+		}
+	}
+	if n := len(name); n >= 2 && name[n-2] == '*' && (n == 2 || name[n-3] == 0) {
+		d.Wildcards.Add(labels)
+	}
+	if d != had {
+		x.contents[id] = d
+	}
+}
+
+// put puts an entry in the place of that with the same zone and key, or beside
+// the others; nil takes it out. It tells whether there was one.
+func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
+	h := hashName(zone, key)
+	b := at(h, x.buckets)
+	p := x.bucket(b)
+	i, _ := p.find(h, zone, key)
+	switch {
+	case i >= 0:
+		x.set(b, p.splice(i, 1, h, e))
+	case e != nil:
+		x.set(b, p.splice(p.count(), 0, h, e))
+	}
+	x.balance()
+	return i >= 0
+}
+
+func (x *indexer) bucket(b uint32) bucket { return x.top[b/chunkSize].buckets[b%chunkSize] }
+
+// set puts a bucket in its place, which this turn may change.
+func (x *indexer) set(b uint32, p bucket) {
+	if !x.owned {
+		x.top, x.owned = slices.Clone(x.top), true
+	}
+	c := &x.top[b/chunkSize]
+	if (*c).turn != x.turn {
+		copied := **c
+		copied.turn = x.turn
+		*c = &copied
+	}
+	slot := &(*c).buckets[b%chunkSize]
+	x.size += len(p) - len(*slot)
+	*slot = p
+}
+
+// balance splits and joins buckets until their mean size is right again. Each step pays with
+// what was put in or taken out before.
+func (x *indexer) balance() {
+	for x.size > int(x.buckets)*bucketSize {
+		x.split()
+	}
+	for x.buckets > 1 && x.size < int(x.buckets)*bucketSparse {
+		x.join()
+	}
+}
+
+// split makes one bucket more, of half of what the one has that stood for both.
+func (x *indexer) split() {
+	n := x.buckets
+	if int(n/chunkSize) == len(x.top) {
+		if !x.owned {
+			x.top, x.owned = slices.Clone(x.top), true
+		}
+		x.top = append(x.top, &chunk{turn: x.turn})
+	}
+	from := n - 1<<(bits.Len32(n)-1) // n without its highest bit
+	x.buckets++
+	p := x.bucket(from)
+	x.set(from, p.filter(func(h uint64, zone uint32) bool { return at(h, n+1) == from && !x.dead[zone] }))
+	x.set(n, p.filter(func(h uint64, zone uint32) bool { return at(h, n+1) == n && !x.dead[zone] }))
+}
+
+// join puts the last bucket together with the one it was split from.
+func (x *indexer) join() {
+	n := x.buckets - 1
+	from := n - 1<<(bits.Len32(n)-1)
+	keep := func(_ uint64, zone uint32) bool { return !x.dead[zone] }
+	p, q := x.bucket(from).filter(keep), x.bucket(n).filter(keep)
+	x.set(n, nil)
+	x.buckets--
+	x.set(from, p.with(q))
+	if n%chunkSize == 0 {
+		x.top = x.top[: len(x.top)-1 : len(x.top)-1]
+	}
+}
+
+// collect looks for garbage in the next buckets.
+func (x *indexer) collect(steps int) {
+	for ; steps > 0 && len(x.dead)+len(x.deadNext) > 0; steps-- {
+		if x.sweep >= x.buckets || len(x.dead) == 0 {
+			x.dead, x.deadNext, x.sweep = x.deadNext, x.dead, 0
+			clear(x.deadNext)
+			continue
+		}
+		p := x.bucket(x.sweep)
+		if q := p.filter(func(_ uint64, zone uint32) bool { return !x.dead[zone] }); len(q) != len(p) {
+			x.set(x.sweep, q)
+		}
+		x.sweep++
+	}
+	x.balance()
+}
+
+// zoneOf and keyOf read an entry.
+func (p bucket) zoneOf(i int) uint32 { return binary.LittleEndian.Uint32(p[p.start(i):]) }
+
+func (p bucket) keyOf(i int) []byte {
+	e := p[p.start(i):]
+	return e[entryHeader : entryHeader+int(binary.LittleEndian.Uint16(e[4:]))]
+}
+
+// newBucket makes room for entries of so many octets, each padded.
+func newBucket(count, size int) bucket {
+	if headSize(count)+size > maxBucket {
+		panic("store: a bucket of the names index is full, against all odds")
+	}
+	p := make(bucket, headSize(count)+size)
+	binary.LittleEndian.PutUint16(p, uint16(count))
+	return p
+}
+
+func (p bucket) setSlot(i int, tag uint16, start int) {
+	binary.LittleEndian.PutUint16(p[tagsAt+2*i:], tag)
+	binary.LittleEndian.PutUint16(p[slotsAt(p.count())+2*i:], uint16(start/slotUnit))
+}
+
+// splice is a copy of p where entry i, if replace is 1, gave way to e, if that is not nil.
+func (p bucket) splice(i, replace int, h uint64, e []byte) bucket {
+	added := 0
+	if e != nil {
+		added = 1
+	}
+	head, from, to := p.start(0), p.start(i), p.start(i+replace)
+	q := newBucket(p.count()+added-replace, len(p)-head-(to-from)+padded(len(e)))
+	shift := headSize(q.count()) - head
+	for k := range i {
+		q.setSlot(k, p.tag(k), p.start(k)+shift)
+	}
+	copy(q[head+shift:], p[head:from])
+	if e != nil {
+		q.setSlot(i, tagOf(h), from+shift)
+		copy(q[from+shift:], e)
+	}
+	shift += padded(len(e)) - (to - from)
+	for k := i + replace; k < p.count(); k++ {
+		q.setSlot(k+added-replace, p.tag(k), p.start(k)+shift)
+	}
+	copy(q[to+shift:], p[to:])
+	return q
+}
+
+// filter is p, or a copy of it with what keep keeps.
+func (p bucket) filter(keep func(h uint64, zone uint32) bool) bucket {
+	var kept []int
+	size := 0
+	for i := range p.count() {
+		zone := p.zoneOf(i)
+		if keep(hashName(zone, p.keyOf(i)), zone) {
+			kept = append(kept, i)
+			size += p.start(i+1) - p.start(i)
+		}
+	}
+	if len(kept) == p.count() {
+		return p
+	}
+	q := newBucket(len(kept), size)
+	end := headSize(len(kept))
+	for k, i := range kept {
+		q.setSlot(k, p.tag(i), end)
+		end += copy(q[end:], p[p.start(i):p.start(i+1)])
+	}
+	return q
+}
+
+// with is p and q in one.
+func (p bucket) with(q bucket) bucket {
+	heads := [2]int{p.start(0), q.start(0)}
+	out := newBucket(p.count()+q.count(), len(p)-heads[0]+len(q)-heads[1])
+	end, n := headSize(out.count()), 0
+	for k, r := range [2]bucket{p, q} {
+		for i := range r.count() {
+			out.setSlot(n, r.tag(i), end+r.start(i)-heads[k])
+			n++
+		}
+		end += copy(out[end:], r[heads[k]:])
+	}
+	return out
+}
