@@ -14,6 +14,7 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -49,6 +50,8 @@ var (
 	ErrBusy = errors.New("too many changes are waiting")
 	// ErrForeign: the data directory belongs to another node or another cluster.
 	ErrForeign = errors.New("foreign data directory")
+	// ErrDamaged: the log of the only node of a cluster is damaged.
+	ErrDamaged = errors.New("the log is damaged")
 )
 
 // Options says what a node runs on. ID, Config, StateMachine and Snapshots are needed.
@@ -60,6 +63,10 @@ type Options struct {
 	Dir          string             // data directory; that of the config if empty
 	Report       func() []byte      // what other nodes are told of this one, any time; nil: nothing
 	Log          *slog.Logger       // nil: none
+
+	// CheckLog looks at a log before it is opened: bbolt ends the process on some damage, so
+	// a program has CheckLog of this package run by a child of its own. nil: no look.
+	CheckLog func(ctx context.Context, path string) error
 
 	// Dial makes connections to other nodes; a test cuts links here. nil: net.Dialer.
 	Dial func(network, address string, timeout time.Duration) (net.Conn, error)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -197,9 +198,13 @@ func testLogs(t *testing.T, tuning Tuning, safe uint64) *logStore {
 
 func fill(t *testing.T, l *logStore, from, to uint64) {
 	t.Helper()
+	data, err := (&record.Entry{Level: FeatureLevel}).AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var list []*raft.Log
 	for i := from; i <= to; i++ {
-		list = append(list, &raft.Log{Index: i, Term: 1, Data: []byte("entry")})
+		list = append(list, &raft.Log{Index: i, Term: 1, Data: data})
 	}
 	if err := l.StoreLogs(list); err != nil {
 		t.Fatal(err)
@@ -265,6 +270,57 @@ func TestGapInTheLogIsFound(t *testing.T) {
 		if got, err := l.gap(after); err != nil || got != want {
 			t.Errorf("behind %d: %d is missing, want %d (%v)", after, got, want, err)
 		}
+	}
+}
+
+// An entry that rotted on the disk of a leader must not reach the others, whose
+// state machines would all stop at it.
+func TestRottenEntryIsNotSent(t *testing.T) {
+	l := testLogs(t, Tuning{}, 0)
+	fill(t, l, 1, 3)
+	data, err := (&record.Entry{Level: FeatureLevel}).AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	rotten := &raft.Log{Index: 4, Term: 1, Data: data}
+	if err := l.StoreLog(rotten); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := l.gap(0); !errors.Is(err, record.ErrEncoding) {
+		t.Errorf("the log is taken for sound: %d, %v", at, err)
+	}
+	trans := testTransport(t, testPort(t, "a"))
+	err = trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{rotten}}, new(raft.AppendEntriesResponse))
+	if !errors.Is(err, record.ErrEncoding) {
+		t.Errorf("sent: %v", err)
+	}
+}
+
+func TestDamagedLogIsPutAside(t *testing.T) {
+	for _, tt := range []struct {
+		rule  string
+		nodes int
+		aside bool
+	}{
+		{"others can let the node in again", 3, true},
+		{"an only node's log may hold what nothing else does", 1, false},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, logFile)
+			if err := os.WriteFile(path, []byte("no log"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			n := &Node{dir: dir, log: slog.New(slog.DiscardHandler), config: &config.Config{Nodes: make([]config.Node, tt.nodes)}}
+			err := n.checkLog(context.Background(), func(_ context.Context, path string) error { return CheckLog(path) })
+			if tt.aside != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
+				t.Errorf("error %v", err)
+			}
+			if _, err := os.Stat(path + damagedSuffix); tt.aside != (err == nil) {
+				t.Errorf("put aside: %v", err)
+			}
+		})
 	}
 }
 

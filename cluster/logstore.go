@@ -227,7 +227,12 @@ func (l *logStore) gap(after uint64) (uint64, error) {
 		return 0, err
 	}
 	for i := after + 1; i <= last; i++ {
-		switch err := l.LogStore.GetLog(i, new(raft.Log)); {
+		var e raft.Log
+		err := l.LogStore.GetLog(i, &e)
+		if err == nil {
+			err = sound(&e)
+		}
+		switch {
 		case errors.Is(err, raft.ErrLogNotFound):
 			return i, nil
 		case err != nil:

@@ -90,6 +90,10 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	if err := n.checkLog(ctx, o.CheckLog); err != nil {
+		n.cancel()
+		return nil, err
+	}
 	r, err := n.prepare(o.StateMachine)
 	if err != nil {
 		n.cancel()

@@ -58,6 +58,9 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		if string(e.Extensions) == standIn {
 			return fmt.Errorf("entry %d is in the checkpoint alone: %w", e.Index, raft.ErrLogNotFound)
 		}
+		if err := sound(e); err != nil {
+			return fmt.Errorf("damaged in the log of this node, not sent: %w", err)
+		}
 	}
 	err := errStalled
 	if !t.logs.stalled() {

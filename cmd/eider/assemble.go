@@ -194,7 +194,7 @@ func (n *node) join(ctx context.Context) error {
 	n.fsm.Store(fsm)
 	c, err := cluster.Open(ctx, cluster.Options{
 		ID: s.node.ID, Config: s.config, Dir: s.node.DataDir,
-		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log,
+		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, CheckLog: checkLog,
 		Tuning: cluster.Tuning{
 			TrailingEntries: uint64(s.config.Limits.TrailingEntries), SnapshotEntries: uint64(s.config.Limits.SnapshotEntries),
 			KeepEntries: min(uint64(s.config.Limits.TrailingEntries), cluster.DefaultKeepEntries),
