@@ -44,5 +44,5 @@ func checkLog(ctx context.Context, path string) error {
 		return nil // sound, or never looked at: it could not be started, or was killed
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
-	return errors.New(strings.TrimPrefix(first, "eider: "+checkLogName+": "))
+	return errors.New(strings.TrimPrefix(strings.TrimPrefix(first, "eider: "+checkLogName+": "), "panic: "))
 }
