@@ -13,11 +13,11 @@ import (
 	"github.com/miekg/dns"
 )
 
-// questioner asks one server over one UDP socket, one question at a time.
+// questioner asks one server over one socket or connection, one question at a time.
 type questioner struct{ *dns.Conn }
 
-func dialQuestions(port int) (questioner, error) {
-	conn, err := dns.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+func dialQuestions(network string, port int) (questioner, error) {
+	conn, err := dns.DialTimeout(network, fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 	if err != nil {
 		return questioner{}, err
 	}
@@ -127,7 +127,8 @@ const sampled = 300
 
 // check looks at the answers to some of the questions, and tells of the first wrong one.
 func (q *querySession) check(in *instance, w *workload, list []question) (wrong int, first error, err error) {
-	c, err := dialQuestions(in.port)
+	network, _, _ := strings.Cut(w.transport, "-")
+	c, err := dialQuestions(network, in.port)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,14 +30,14 @@ type busyRun struct {
 	Rounds           int     `json:"rounds"`
 	Quiet            spreads `json:"quiet"`
 	Busy             spreads `json:"busy"`
+	Other            spreads `json:"nsd_beside_busy"` // NSD asked while eider's nodes are busy: what sharing the cores alone does
 	Changes          int     `json:"changes"`
 	ChangesPerSecond float64 `json:"changes_per_second"`
 	Refused          int     `json:"changes_not_ok"`
 	Folds            int     `json:"folds_seen"`
 	Ratio            float64 `json:"p999_ratio"` // median over rounds of busy to quiet
 
-	ratios            []float64
-	quietAll, busyAll []time.Duration
+	ratios []float64
 }
 
 type spreads struct {
@@ -46,6 +47,8 @@ type spreads struct {
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
 	Max  float64 `json:"max_us"`
+
+	all []time.Duration
 }
 
 // busy asks one of three nodes the mixed set while nothing happens, and while changes are
@@ -68,32 +71,65 @@ func (q *querySession) busy() error {
 	list := questions(d.count, mixed, d.question)
 	b := &busyRun{Rounds: q.rounds}
 	q.Busy = b
+	other, err := q.bystander(d)
+	if err != nil {
+		return err
+	}
+	if other != nil {
+		defer other.stop()
+	}
 	for range q.rounds {
 		quiet, err := pace(port, list, false, busyRate, busyEach)
 		if err != nil {
 			return err
 		}
-		stop, done := make(chan struct{}), make(chan error, 1)
-		go func() { done <- b.change(c.Nodes[1], stop) }()
-		folds := watchFolds(c.Nodes[0], stop)
-		loud, err := pace(port, list, false, busyRate, busyEach)
-		close(stop)
-		if e := <-done; err == nil {
-			err = e
-		}
+		b.Quiet.add(quiet)
+		loud, err := b.beside(c, func() (paced, error) { return pace(port, list, false, busyRate, busyEach) })
 		if err != nil {
 			return err
 		}
-		b.Folds += <-folds
-		b.add(&b.Quiet, &b.quietAll, quiet)
-		b.add(&b.Busy, &b.busyAll, loud)
+		b.Busy.add(loud)
 		b.ratios = append(b.ratios, percentile(loud.latency, 0.999)/max(1, percentile(quiet.latency, 0.999)))
+		if other == nil {
+			continue
+		}
+		control, err := b.beside(c, func() (paced, error) { return pace(other.port, list, false, busyRate, busyEach) })
+		if err != nil {
+			return err
+		}
+		b.Other.add(control)
 	}
-	b.Quiet.fill(b.quietAll)
-	b.Busy.fill(b.busyAll)
+	runs := q.rounds
+	if other != nil {
+		runs *= 2
+	}
 	b.Ratio = median(b.ratios)
-	b.ChangesPerSecond = float64(b.Changes) / (float64(q.rounds) * busyEach.Seconds())
+	b.ChangesPerSecond = float64(b.Changes) / (float64(runs) * busyEach.Seconds())
+	for _, s := range []*spreads{&b.Quiet, &b.Busy, &b.Other} {
+		s.P50, s.P99, s.P999, s.Max = percentile(s.all, 0.5), percentile(s.all, 0.99), percentile(s.all, 0.999), percentile(s.all, 1)
+	}
 	return nil
+}
+
+// bystander is an NSD, on all cores, if there is to be one.
+func (q *querySession) bystander(d *dataset) (*instance, error) {
+	if !slices.Contains(q.servers, "nsd") {
+		return nil, nil
+	}
+	free := *q
+	free.pinned = false
+	return free.start("nsd", d)
+}
+
+// beside asks while changes are committed at the second node and folds happen at the first.
+func (b *busyRun) beside(c *eidertest.Cluster, ask func() (paced, error)) (paced, error) {
+	stop, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- b.change(c.Nodes[1], stop) }()
+	folds := watchFolds(c.Nodes[0], stop)
+	p, err := ask()
+	close(stop)
+	b.Folds += <-folds
+	return p, errors.Join(err, <-done)
 }
 
 func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, error) {
@@ -121,14 +157,10 @@ func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, e
 	return c, nil
 }
 
-func (b *busyRun) add(s *spreads, all *[]time.Duration, p paced) {
+func (s *spreads) add(p paced) {
 	s.Sent += p.sent
 	s.Lost += p.lost
-	*all = append(*all, p.latency...)
-}
-
-func (s *spreads) fill(all []time.Duration) {
-	s.P50, s.P99, s.P999, s.Max = percentile(all, 0.5), percentile(all, 0.99), percentile(all, 0.999), percentile(all, 1)
+	s.all = append(s.all, p.latency...)
 }
 
 // change adds records, a line each, at a steady rate until stop, and reads all answers.
@@ -204,7 +236,10 @@ func (b *busyRun) print(out io.Writer) {
 	for _, row := range []struct {
 		name string
 		s    *spreads
-	}{{"quiet", &b.Quiet}, {"busy", &b.Busy}} {
+	}{{"quiet", &b.Quiet}, {"busy", &b.Busy}, {"NSD beside busy nodes", &b.Other}} {
+		if row.s.Sent == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.P50, row.s.P99, row.s.P999, row.s.Max)
 	}
 	w.Flush()

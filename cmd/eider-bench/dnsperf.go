@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -25,7 +27,14 @@ type load struct {
 	latency               time.Duration // average
 }
 
-// dnsperf asks the questions of a file for so long, as fast as answers come.
+// load asks the questions of a file for so long, as fast as answers come.
+func (q *querySession) load(w *workload, port int, file string, d time.Duration) (load, error) {
+	if w.transport == "tcp-each" {
+		return q.connections(port, file, d)
+	}
+	return q.dnsperf(w, port, file, d)
+}
+
 func (q *querySession) dnsperf(w *workload, port int, file string, d time.Duration) (load, error) {
 	args := []string{"dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", file, "-q", outstanding, "-T", "1",
 		"-l", strconv.Itoa(max(1, int(d/time.Second))), "-t", "1", "-O", "suppress=timeout,unexpected,congestion,sendfailed,sockready"}
@@ -34,8 +43,6 @@ func (q *querySession) dnsperf(w *workload, port int, file string, d time.Durati
 		args = append(args, "-c", udpClients)
 	case "tcp":
 		args = append(args, "-c", tcpClients, "-m", "tcp")
-	case "tcp-each":
-		args = append(args, "-c", tcpClients, "-m", "tcp", "-O", "num-queries-per-conn=1")
 	}
 	if w.do {
 		args = append(args, "-D")
@@ -43,12 +50,26 @@ func (q *querySession) dnsperf(w *workload, port int, file string, d time.Durati
 	if q.pinned {
 		args = append([]string{"taskset", "-c", loadCore}, args...)
 	}
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err != nil {
-		return load{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, out)
+	ctx, cancel := context.WithTimeout(context.Background(), d+dnsperfPatience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
+	switch {
+	case ctx.Err() != nil:
+		return load{}, errStuck
+	case err != nil:
+		return load{}, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, tail(string(out)))
 	}
 	return parseDnsperf(string(out))
 }
+
+// errStuck: the receiving thread of dnsperf sometimes waits for ever for an answer that its
+// sending thread has given up (seen with 2.10 on a busy machine). Then the turn is repeated.
+var errStuck = errors.New("dnsperf did not end")
+
+const (
+	dnsperfPatience = 10 * time.Second // beyond the time it is given
+	dnsperfTries    = 3
+)
 
 // parseDnsperf reads the statistics dnsperf ends with.
 func parseDnsperf(out string) (load, error) {

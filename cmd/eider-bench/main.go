@@ -40,11 +40,16 @@ type session struct {
 	figures map[string]any
 
 	workloads, servers string        // of queries, separated by commas; empty: all
+	profiles           string        // folder for profiles of queries; empty: none
 	rounds             int           // of queries
 	each               time.Duration // of a round
 }
 
 func main() {
+	if len(os.Args) == 5 && os.Args[1] == connectionsCommand {
+		connectionsMain(os.Args[2:])
+		return
+	}
 	var s session
 	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
@@ -55,6 +60,7 @@ func main() {
 	flag.StringVar(&s.servers, "servers", "", "of queries, only these: "+strings.Join(serverNames, ", "))
 	flag.IntVar(&s.rounds, "rounds", 3, "of queries, how many turns each server gets at a workload")
 	flag.DurationVar(&s.each, "each", 3*time.Second, "of queries, how long a turn is, in whole seconds")
+	flag.StringVar(&s.profiles, "profiles", "", "of queries, put a CPU profile of eider under each workload into this folder")
 	flag.Parse()
 	if err := s.all(*only); err != nil {
 		fmt.Fprintln(os.Stderr, "eider-bench:", err)

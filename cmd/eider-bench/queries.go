@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,7 +170,8 @@ type result struct {
 	Average   float64 `json:"latency_avg_us"` // under dnsperf's load
 	P50       float64 `json:"latency_p50_us"` // paced, of all rounds together
 	P99       float64 `json:"latency_p99_us"`
-	Sent      int     `json:"sent"` // in all rounds
+	PacedCPU  float64 `json:"paced_cpu_us_per_query"` // at so few questions that none waits for another
+	Sent      int     `json:"sent"`                   // in all rounds
 	Lost      int     `json:"lost"`
 	PacedLost int     `json:"paced_lost"`
 	Checked   int     `json:"answers_checked"`
@@ -179,8 +184,8 @@ type result struct {
 	RatioMin float64 `json:"eider_ratio_min"`
 	RatioMax float64 `json:"eider_ratio_max"`
 
-	cpu, perSecond, average []float64
-	latency                 []time.Duration
+	cpu, perSecond, average, pacedCPU []float64
+	latency                           []time.Duration
 }
 
 // start is how a server came up with a data set, and what it took of memory after all workloads.
@@ -189,6 +194,7 @@ type start struct {
 	Server      string  `json:"server"`
 	FirstAnswer float64 `json:"first_answer_s"`
 	FullSpeed   float64 `json:"full_speed_s,omitempty"`
+	Idle        float64 `json:"idle_cpu_ms_per_s"` // CPU time while nothing is asked
 	Memory      int     `json:"memory_mb"`
 	Anonymous   int     `json:"anonymous_mb"`
 }
@@ -297,6 +303,10 @@ func (q *querySession) measure(data string) error {
 		running = append(running, in)
 		q.progress("%s: %s answered after %v", data, name, in.FirstAnswer.Round(time.Millisecond))
 	}
+	idle, err := idleCPU(running)
+	if err != nil {
+		return err
+	}
 	for i := range workloads {
 		if w := &workloads[i]; w.data == data && slices.Contains(q.workloads, w.name) {
 			if err := q.rival(w, d, running); err != nil {
@@ -304,14 +314,69 @@ func (q *querySession) measure(data string) error {
 			}
 		}
 	}
-	for _, in := range running {
+	for i, in := range running {
 		if in.name == "echo" {
 			continue
 		}
 		all, anonymous := memory(in.pids)
-		q.Loads = append(q.Loads, start{data, in.name, in.FirstAnswer.Seconds(), in.FullSpeed.Seconds(), all, anonymous})
+		q.Loads = append(q.Loads, start{data, in.name, in.FirstAnswer.Seconds(), in.FullSpeed.Seconds(), idle[i], all, anonymous})
 	}
 	return nil
+}
+
+// idleFor is how long servers are left alone to see what they do by themselves.
+const idleFor = 2 * time.Second
+
+// idleCPU is the CPU time each server takes while nobody asks, in ms a second.
+func idleCPU(running []*instance) ([]float64, error) {
+	before, idle := make([]time.Duration, len(running)), make([]float64, len(running))
+	var err error
+	for i, in := range running {
+		if before[i], err = cpuTime(in.pids); err != nil {
+			return nil, err
+		}
+	}
+	time.Sleep(idleFor)
+	for i, in := range running {
+		after, err := cpuTime(in.pids)
+		if err != nil {
+			return nil, err
+		}
+		idle[i] = float64((after - before[i]).Microseconds()) / 1000 / idleFor.Seconds()
+	}
+	return idle, nil
+}
+
+// takeProfile has eider profile itself under the workload, in a round of its own that is
+// not measured.
+func (q *querySession) takeProfile(w *workload, running []*instance, file string) error {
+	at := slices.IndexFunc(running, func(in *instance) bool { return in.name == "eider" })
+	if q.profiles == "" || at < 0 {
+		return nil
+	}
+	if err := os.MkdirAll(q.profiles, 0o755); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := q.load(w, running[at].port, file, q.each+2*time.Second)
+		done <- err
+	}()
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", running[at].nodes.Nodes[0].HTTP, max(1, int(q.each/time.Second)))
+	err := fetch(url, filepath.Join(q.profiles, w.name+".pprof"))
+	return errors.Join(err, <-done)
+}
+
+func fetch(url, path string) error {
+	r, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("get %s: %s", url, r.Status)
+	}
+	return writeFile(path, func(w *bufio.Writer) { _, err = io.Copy(w, r.Body) })
 }
 
 func (q *querySession) progress(format string, args ...any) {
@@ -360,26 +425,21 @@ func (q *querySession) rival(w *workload, d *dataset, running []*instance) error
 			}
 		}
 	}
+	if err := q.takeProfile(w, order, file); err != nil {
+		return err
+	}
 	for _, in := range order {
 		r := results[in.name]
 		r.finish(results["eider"])
 		q.Results = append(q.Results, *r)
-		q.progress("%-14s %-6s %6.2f us/query  %7.0f queries/s  p50 %.0f us  p99 %.0f us", w.name, in.name, r.CPU, r.PerSecond, r.P50, r.P99)
+		q.progress("%-14s %-6s %6.2f us/query  %7.0f queries/s", w.name, in.name, r.CPU, r.PerSecond)
 	}
 	return nil
 }
 
 // turn is one round of one server.
 func (q *querySession) turn(w *workload, in *instance, r *result, file string, list []question) error {
-	before, err := cpuTime(in.pids)
-	if err != nil {
-		return err
-	}
-	l, err := q.dnsperf(w, in.port, file, q.each)
-	if err != nil {
-		return err
-	}
-	after, err := cpuTime(in.pids)
+	l, took, err := q.measured(w, in, file)
 	if err != nil {
 		return err
 	}
@@ -387,24 +447,51 @@ func (q *querySession) turn(w *workload, in *instance, r *result, file string, l
 	r.Lost += l.lost
 	r.Negative = float64(l.rcodes["NXDOMAIN"]) / float64(max(1, l.completed))
 	r.Failed += l.completed - l.rcodes["NOERROR"] - l.rcodes["NXDOMAIN"]
-	r.cpu = append(r.cpu, float64((after-before).Nanoseconds())/1000/float64(max(1, l.completed)))
+	r.cpu = append(r.cpu, float64(took.Nanoseconds())/1000/float64(max(1, l.completed)))
 	r.perSecond = append(r.perSecond, l.perSecond)
 	r.average = append(r.average, float64(l.latency.Nanoseconds())/1000)
 	if w.transport != "udp" {
 		return nil
 	}
+	before, err := cpuTime(in.pids)
+	if err != nil {
+		return err
+	}
 	p, err := pace(in.port, list, w.do, pacedRate, pacedFor)
 	if err != nil {
 		return err
 	}
+	after, err := cpuTime(in.pids)
+	if err != nil {
+		return err
+	}
+	r.pacedCPU = append(r.pacedCPU, float64((after-before).Nanoseconds())/1000/float64(max(1, len(p.latency))))
 	r.PacedLost += p.lost
 	r.latency = append(r.latency, p.latency...)
 	return nil
 }
 
+// measured is one round of load and the CPU time the server took for it.
+func (q *querySession) measured(w *workload, in *instance, file string) (l load, took time.Duration, err error) {
+	for range dnsperfTries {
+		var before, after time.Duration
+		if before, err = cpuTime(in.pids); err != nil {
+			return l, 0, err
+		}
+		if l, err = q.load(w, in.port, file, q.each); errors.Is(err, errStuck) {
+			continue
+		} else if err != nil {
+			return l, 0, err
+		}
+		after, err = cpuTime(in.pids)
+		return l, after - before, err
+	}
+	return l, 0, err
+}
+
 // finish makes medians of the rounds, and ratios of rounds with the same number.
 func (r *result) finish(eider *result) {
-	r.CPU, r.PerSecond, r.Average = median(r.cpu), median(r.perSecond), median(r.average)
+	r.CPU, r.PerSecond, r.Average, r.PacedCPU = median(r.cpu), median(r.perSecond), median(r.average), median(r.pacedCPU)
 	r.P50, r.P99 = percentile(r.latency, 0.5), percentile(r.latency, 0.99)
 	if eider == nil {
 		return

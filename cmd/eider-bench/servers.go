@@ -267,7 +267,7 @@ func firstAnswer(port int, d *dataset, begin time.Time) (time.Duration, error) {
 	if d != nil {
 		known = d.known
 	}
-	c, err := dialQuestions(port)
+	c, err := dialQuestions("udp", port)
 	if err != nil {
 		return 0, err
 	}

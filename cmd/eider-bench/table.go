@@ -11,7 +11,7 @@ import (
 func (q *querySession) print(out io.Writer) {
 	fmt.Fprintf(out, "\n  %d rounds of %v each; servers on core %s, load on core %s: %v\n\n", q.rounds, q.each, serverCore, loadCore, q.pinned)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "workload\tserver\tus/query\teider/it\t(min..max)\tqueries/s\tlost\tavg us\tp50 us\tp99 us\twrong\t")
+	fmt.Fprintln(w, "workload\tserver\tus/query\teider/it\t(min..max)\tqueries/s\tlost\tavg us\tpaced us/query\tp50 us\tp99 us\twrong\t")
 	last := ""
 	for i := range q.Results {
 		r := &q.Results[i]
@@ -28,7 +28,7 @@ func (q *querySession) print(out io.Writer) {
 		if r.Checked > 0 {
 			wrong = fmt.Sprintf("%d/%d", r.Wrong, r.Checked)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%.0f\t%d\t%.0f\t%.0f\t%.0f\t%s\t\n", name, r.Server, r.CPU, ratio, spread, r.PerSecond, r.Lost+r.PacedLost, r.Average, r.P50, r.P99, wrong)
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%.0f\t%d\t%s\t%s\t%s\t%s\t%s\t\n", name, r.Server, r.CPU, ratio, spread, r.PerSecond, r.Lost+r.PacedLost, some(r.Average), some(r.PacedCPU), some(r.P50), some(r.P99), wrong)
 	}
 	w.Flush()
 	for i := range q.Results {
@@ -38,17 +38,25 @@ func (q *querySession) print(out io.Writer) {
 	}
 	if len(q.Loads) > 0 {
 		fmt.Fprintln(out)
-		fmt.Fprintln(w, "data\tserver\tfirst answer s\tall in memory s\tMB\tof it anonymous\t")
+		fmt.Fprintln(w, "data\tserver\tfirst answer s\tall in memory s\tidle ms/s\tMB\tof it anonymous\t")
 		for _, l := range q.Loads {
 			full := ""
 			if l.FullSpeed > 0 {
 				full = fmt.Sprintf("%.2f", l.FullSpeed)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%.3f\t%s\t%d\t%d\t\n", l.Data, l.Server, l.FirstAnswer, full, l.Memory, l.Anonymous)
+			fmt.Fprintf(w, "%s\t%s\t%.3f\t%s\t%.1f\t%d\t%d\t\n", l.Data, l.Server, l.FirstAnswer, full, l.Idle, l.Memory, l.Anonymous)
 		}
 		w.Flush()
 	}
 	if q.Busy != nil {
 		q.Busy.print(out)
 	}
+}
+
+// some is a figure, if there is one.
+func some(v float64) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", v)
 }
