@@ -106,8 +106,9 @@ type console struct {
 
 // transaction collects the lines between BEGIN and COMMIT.
 type transaction struct {
-	ops []record.Op
-	bad int // lines that were no command; with any, COMMIT does nothing
+	ops  []record.Op
+	size int // octets of their names and data: a change takes record.MaxChange
+	bad  int // lines that were no command; with any, COMMIT does nothing
 }
 
 // reply is the answer to one line: text, or the result of the change at
@@ -211,6 +212,17 @@ func (tx *transaction) add(ops []record.Op) string {
 	if len(tx.ops)+len(ops) > maxTransaction {
 		tx.bad++
 		return fmt.Sprintf("ERROR: a transaction takes at most %d lines", maxTransaction)
+	}
+	for i := range ops {
+		tx.size += len(ops[i].Owner)
+		for _, d := range ops[i].Data {
+			tx.size += len(d)
+		}
+	}
+	if tx.size > record.MaxChange { // COMMIT would refuse it; do not collect what nobody takes
+		tx.bad++
+		tx.ops = nil
+		return fmt.Sprintf("ERROR: a transaction takes at most %d octets; nothing of it will be done", record.MaxChange)
 	}
 	tx.ops = append(tx.ops, ops...)
 	return fmt.Sprintf("QUEUED ops=%d", len(tx.ops))

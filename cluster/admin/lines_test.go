@@ -153,6 +153,29 @@ func TestServeLinesAtOnce(t *testing.T) {
 }
 
 // Each line is a change of its own, with an id nobody else has.
+// Lines between BEGIN and COMMIT are not collected beyond what a change can hold.
+func TestTransactionIsBounded(t *testing.T) {
+	line := "ADD: a.example.com TXT " + strings.Repeat(`"`+strings.Repeat("x", 200)+`" `, 250) + "\n" // 50,000 octets
+	got := talk(t, newServer(t, newFake("example.com")), "BEGIN\n"+strings.Repeat(line, 20)+"COMMIT\n")
+	if len(got) != 22 {
+		t.Fatalf("%d answers, want 22", len(got))
+	}
+	for i, answer := range got {
+		want := "ERROR: a transaction takes at most 262144 octets"
+		switch {
+		case i == 0:
+			want = "OK begun"
+		case i <= 5:
+			want = "QUEUED"
+		case i == 21:
+			want = "ERROR: 15 lines of the transaction"
+		}
+		if !strings.HasPrefix(answer, want) {
+			t.Errorf("answer %d is %.100q, want %q", i, answer, want)
+		}
+	}
+}
+
 func TestServeLinesIDs(t *testing.T) {
 	seen := map[record.RequestID]bool{}
 	f := newFake("example.com")
