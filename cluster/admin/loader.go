@@ -121,7 +121,11 @@ func (r *loadRun) file(ctx context.Context, src Source) error {
 	}
 	start := time.Now()
 	keep := newBuilder(1) // what fits one change needs no second reading
-	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), keep.keep)
+	watch := cnameWatch{path: src.Path, next: keep.keep}
+	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), watch.take)
+	if err == nil && r.Lenient && r.Warn != nil && sum.Form != zonefile.Ancestor { // whose reader has warned
+		watch.tell(r.Warn)
+	}
 	if err == nil {
 		err = checkApexes(src, sum)
 	}

@@ -335,3 +335,29 @@ func TestParseSources(t *testing.T) {
 		t.Errorf("origin %v, %v; want what the file is named after", got, err)
 	}
 }
+
+// A lenient load keeps a CNAME beside other data, and says so, once.
+func TestLenientLoadWarns(t *testing.T) {
+	dir := t.TempDir()
+	master := writeFile(t, dir, "master", good("a.test.")+"c CNAME www\nc TXT \"beside\"\nc TXT \"again\"\nd CNAME www\n")
+	ancestor := writeFile(t, dir, "ancestor", "b.test A 192.0.2.1\nb.test CNAME x.test\nb.test NS ns.test.\nb.test SOA [\"ns.test\", \"h.test\"]\n")
+	for _, tt := range []struct{ path, where string }{{master, ":9:"}, {ancestor, ":"}} {
+		for _, lenient := range []bool{true, false} {
+			var warned []string
+			_, err := load(t, Loader{
+				Proposer: newFake(), Lenient: lenient,
+				Warn: func(w zonefile.Warning) {
+					if strings.Contains(w.What, "CNAME") {
+						warned = append(warned, w.String())
+					}
+				},
+			}, tt.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if lenient != (len(warned) == 1) || lenient && !strings.Contains(warned[0], tt.path+tt.where) {
+				t.Errorf("lenient %t: warned %q", lenient, warned)
+			}
+		}
+	}
+}
