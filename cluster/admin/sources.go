@@ -93,3 +93,14 @@ func CheckFile(src Source, lenient bool) (zonefile.Report, error) {
 	}
 	return report, err
 }
+
+// ReadSource reads a zone file as a load does, record by record in bounded memory, and
+// says why a load would leave it out before anything is proposed.
+func ReadSource(src Source, lenient bool) error {
+	r := loadRun{Loader: &Loader{Lenient: lenient}}
+	sum, err := zonefile.ReadFile(src.Path, r.options(src, false), nil)
+	if err == nil {
+		err = checkApexes(src, sum)
+	}
+	return err
+}

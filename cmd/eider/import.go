@@ -28,6 +28,13 @@ func (n *node) importZones(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.strict { // before the cluster is there: a node with a bad file is not to run until then
+		for _, src := range sources {
+			if err := admin.ReadSource(src, s.lenient); err != nil {
+				return err
+			}
+		}
+	}
 	var said time.Time
 	loader := admin.Loader{
 		Proposer: n.late, IfAbsent: true, Lenient: s.lenient, Strict: s.strict,

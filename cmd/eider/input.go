@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 )
 
 // serveInput takes lines from standard input until its end, or the node's.
@@ -19,8 +20,10 @@ func (n *node) serveInput(ctx context.Context, in io.Reader, out io.Writer) {
 	n.log.Debug("standard input ended")
 }
 
-// quietWriter passes on the answers to lines that could not be read, and hushes
-// the others, as -s asks.
+// hushed are the answers -s leaves out; what is left is what went wrong.
+var hushed = [][]byte{[]byte("OK"), []byte("UNCHANGED"), []byte("NOT-FOUND"), []byte("QUEUED")}
+
+// quietWriter hushes the answers to lines that were done, as -s asks.
 type quietWriter struct {
 	w    io.Writer
 	rest []byte // a line not yet whole
@@ -34,7 +37,7 @@ func (q *quietWriter) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		line := q.rest[:i+1]
-		if bytes.HasPrefix(line, []byte("ERROR")) {
+		if !slices.ContainsFunc(hushed, func(h []byte) bool { return bytes.HasPrefix(line, h) }) {
 			if _, err := q.w.Write(line); err != nil {
 				return 0, err
 			}
