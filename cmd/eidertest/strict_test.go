@@ -12,7 +12,9 @@ import (
 // With --strict a bad zone file ends the node before there is a quorum, too: it
 // must not run for days and end when the others come.
 func TestStrictWithoutQuorum(t *testing.T) {
-	c := newCluster(t, 3, nil)
+	c, err := eidertest.New(eider, t.TempDir(), 3, nil) // whose other nodes never start
+	must(t, err)
+	t.Cleanup(func() { c.Nodes[0].Kill() })
 	bad := filepath.Join(c.Dir, "bad.zone")
 	must(t, os.WriteFile(bad, []byte("$ORIGIN bad.test.\n@ 300 SOA ns hm 1 2 3 4 5\n@ 300 NS ns\nns 300 A 192.0.2\n"), 0o600))
 	node := c.Nodes[0]
