@@ -15,7 +15,7 @@ BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: build run demo test check fmt vet lint race fuzz fuzz-short bench bench-go bench-compare cluster cross clean help
+.PHONY: build run demo test check fmt vet lint race fuzz fuzz-short chaos bench bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -65,6 +65,11 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 
 fuzz-short: ## every fuzz target for 3 seconds
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
+
+CHAOS ?= 3m
+
+chaos: build ## real clusters under faults for CHAOS (3m), every change accounted for; SEED=n repeats a schedule
+	$(GO) run ./cmd/eider-chaos -eider $(BIN)/eider -duration $(CHAOS) -seed $(or $(SEED),0)
 
 bench: build ## measure three real nodes: visibility, write gap, a million records
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider

@@ -36,6 +36,8 @@ var layers = map[string][]string{
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},
 
+	"cmd/eider-chaos": {"cmd/eidertest", "cluster/admin", "store/record", "github.com/miekg/dns", "github.com/anishathalye/porcupine"},
+
 	"cmd/eider-conformance":      {"cmd/eidertest", "cmd/eider-conformance/diff", "cmd/eider-conformance/gen", "cmd/eider-conformance/peer", "github.com/miekg/dns"},
 	"cmd/eider-conformance/diff": {"github.com/miekg/dns"},
 	"cmd/eider-conformance/gen":  {"github.com/miekg/dns"},

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// binary is built once for all tests.
+func binary(t *testing.T) string {
+	t.Helper()
+	bin, err := eidertest.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// One run of three nodes with faults of every lane: green.
+func TestChaos(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	var out strings.Builder
+	o := options{bin: binary(t), dir: t.TempDir(), seed: uint64(time.Now().UnixNano()) % 1_000_000_000, duration: 45 * time.Second, nodes: 3, out: &out}
+	ok, err := o.once(context.Background())
+	t.Log(out.String())
+	if err != nil || !ok {
+		t.Errorf("the run is red (%v)", err)
+	}
+}
+
+// What is broken on purpose turns the run red: a checker that cannot fail proves nothing.
+func TestBreaksTurnRed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each takes some seconds")
+	}
+	bin := binary(t)
+	for _, tt := range []struct{ breaks, says string }{
+		{"lose", "lost 1,"},
+		{"double", "came back 1,"},
+		{"silent", "did not answer"},
+	} {
+		t.Run(tt.breaks, func(t *testing.T) {
+			var out strings.Builder
+			o := options{bin: bin, dir: t.TempDir(), seed: 1, duration: 2 * time.Second, nodes: 3, only: []string{"pause-one"}, breaks: tt.breaks, out: &out}
+			ok, err := o.once(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("%s: green %t, want red with %q:\n%s", breaks[tt.breaks], ok, tt.says, out.String())
+			}
+		})
+	}
+}
+
+func TestPlan(t *testing.T) {
+	session := func(seed uint64) *session {
+		return &session{options: options{seed: seed, duration: 5 * time.Minute, out: io.Discard}, disks: &disks{mounted: true}}
+	}
+	plan := session(7).plan()
+	again, other := session(7).plan(), session(8).plan()
+	seen := map[string]bool{}
+	for i, f := range plan {
+		seen[f.kind.name] = true
+		if f.String() != again[i].String() || f.seed != again[i].seed {
+			t.Fatalf("one seed, two plans: %v and %v", f, again[i])
+		}
+		for _, g := range plan[:i] {
+			overlap := f.at < g.at+g.length && g.at < f.at+f.length
+			if overlap && (f.kind.alone || g.kind.alone || f.kind.network == g.kind.network) {
+				t.Errorf("%v beside %v", f, g)
+			}
+		}
+	}
+	if len(seen) != len(kinds) {
+		t.Errorf("%d kinds of %d in five minutes", len(seen), len(kinds))
+	}
+	if plan[0].seed == other[0].seed {
+		t.Error("two seeds, one plan")
+	}
+}
+
+// history makes a history of one RRset: one change a second, each taking half of one.
+func history(list ...entry) []entry {
+	for i := range list {
+		list[i].op.rrset = "r"
+		if list[i].ret == 0 {
+			list[i].call, list[i].ret = time.Duration(i)*time.Second, time.Duration(i)*time.Second+time.Second/2
+		}
+	}
+	return list
+}
+
+func TestCheckRRsets(t *testing.T) {
+	ok := outcome{status: record.OK}
+	for _, tt := range []struct {
+		rule    string
+		entries []entry
+		final   mask
+		good    bool
+	}{
+		{"what was added is there", history(entry{op: op{deed: add, value: 1}, out: ok}), 0b0010, true},
+		{"lost: it is not there", history(entry{op: op{deed: add, value: 1}, out: ok}), 0, false},
+		{"done twice: removed, and there again", history(entry{op: op{deed: add, value: 1}, out: ok}, entry{op: op{deed: remove, value: 1}, out: ok}), 0b0010, false},
+		{"not done is not there", history(entry{op: op{deed: add, value: 1}, out: outcome{known: true}}), 0b0010, false},
+		{"unknown may be there", history(entry{op: op{deed: add, value: 1}}), 0b0010, true},
+		{"unknown may not be there", history(entry{op: op{deed: add, value: 1}}), 0, true},
+		{"unknown may come late", history(entry{op: op{deed: add, value: 1}}, entry{op: op{deed: clean}, out: outcome{status: record.NotFound}}), 0b0010, true},
+		{"a comparison that holds", history(entry{op: op{deed: replace, value: 0}, out: ok}, entry{op: op{deed: cas, old: 0b0001, value: 2}, out: ok}), 0b0100, true},
+		{"a comparison that does not hold is refused", history(entry{op: op{deed: replace, value: 0}, out: ok}, entry{op: op{deed: cas, old: 0b0010, value: 2}, out: outcome{status: record.Refused}}), 0b0001, true},
+		{"a comparison that does not hold was OK", history(entry{op: op{deed: replace, value: 0}, out: ok}, entry{op: op{deed: cas, old: 0b0010, value: 2}, out: ok}), 0b0100, false},
+		{"two comparisons with one state, both OK", history(entry{op: op{deed: cas, value: 1}, out: ok, call: 1, ret: 10}, entry{op: op{deed: cas, value: 2}, out: ok, call: 1, ret: 10}), 0b0100, false},
+		{"UNCHANGED though nothing was there", history(entry{op: op{deed: add, value: 1}, out: outcome{status: record.Unchanged}}), 0b0010, false},
+	} {
+		bad, _ := checkRRsets(tt.entries, map[string]mask{"r": tt.final}, time.Hour)
+		if (len(bad) == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, bad)
+		}
+	}
+}
+
+func TestCheckSerials(t *testing.T) {
+	ok := outcome{status: record.OK}
+	for _, tt := range []struct {
+		rule    string
+		entries []entry
+		good    bool
+	}{
+		{"in order", []entry{{out: ok, call: 1, ret: 2, serial: 1}, {out: ok, call: 3, ret: 4, serial: 2}}, true},
+		{"at a time, in any order", []entry{{out: ok, call: 1, ret: 4, serial: 2}, {out: ok, call: 2, ret: 3, serial: 1}}, true},
+		{"one before the other, in the wrong order", []entry{{out: ok, call: 1, ret: 2, serial: 2}, {out: ok, call: 3, ret: 4, serial: 1}}, false},
+		{"one serial for two changes", []entry{{out: ok, call: 1, ret: 4, serial: 1}, {out: ok, call: 2, ret: 3, serial: 1}}, false},
+	} {
+		if bad := checkSerials(tt.entries); (len(bad) == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, bad)
+		}
+	}
+}
+
+func TestJudgeSerial(t *testing.T) {
+	ok, unknown, not := entry{out: outcome{status: record.OK}}, entry{}, entry{out: outcome{known: true}}
+	for _, tt := range []struct {
+		rule   string
+		serial uint32
+		good   bool
+	}{
+		{"one fewer than acknowledged", 11, false},
+		{"as many as acknowledged", 12, true},
+		{"the unknown one, too", 13, true},
+		{"one that was not done, too", 14, false},
+	} {
+		s := &session{first: 10, options: options{out: io.Discard}}
+		s.judgeSerial([]entry{ok, ok, unknown, not}, tt.serial)
+		if (len(s.failures) == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, s.failures)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+// Command eider-chaos runs clusters of real nodes under faults drawn from a seed,
+// while clients make changes and probes ask, and checks that nothing acknowledged
+// is lost, done twice or in an order it cannot have had, that all nodes end alike,
+// and that every running node answered every question.
+//
+// The exit status is 0 if all runs are green, 1 if one is red, 2 if it was misused.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+func main() {
+	o := options{out: os.Stdout}
+	nodes := flag.String("nodes", "3,5", "a run for each of these sizes, one after another")
+	duration := flag.Duration("duration", 3*time.Minute, "how long faults go on, over all runs")
+	only := flag.String("only", "", "only these kinds of faults, separated by commas (-kinds lists them)")
+	list := flag.Bool("kinds", false, "list the kinds of faults and what -break can break")
+	keep := flag.Bool("keep", false, "leave the folder behind, also of a green run")
+	flag.Uint64Var(&o.seed, "seed", 0, "the same seed gives the same schedule and the same clients (0: one from the clock)")
+	flag.StringVar(&o.bin, "eider", "", "the binary to run (it is built if empty)")
+	flag.StringVar(&o.dir, "dir", "", "where folders and logs go (a temporary folder if empty)")
+	flag.StringVar(&o.breaks, "break", "", "break something on purpose: the run must be red, and the exit status is 0 if it is")
+	flag.BoolVar(&o.race, "race", false, "build the binary with the race detector")
+	flag.BoolVar(&o.verbose, "v", false, "say what is done")
+	flag.Parse()
+	if *list {
+		printKinds()
+		return
+	}
+	code := 0
+	if err := o.check(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "eider-chaos:", err)
+		code = 2
+	} else {
+		code = o.all(*nodes, *duration, *keep)
+	}
+	os.Exit(code)
+}
+
+func printKinds() {
+	for _, k := range kinds {
+		fmt.Println(k.name)
+	}
+	for _, name := range breakNames() {
+		fmt.Printf("-break %-10s %s\n", name, breaks[name])
+	}
+}
+
+func (o *options) check(only string) error {
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		known := false
+		for _, k := range kinds {
+			known = known || k.name == name
+		}
+		if !known {
+			return fmt.Errorf("-only: there is no kind %q; -kinds lists them", name)
+		}
+	}
+	if _, ok := breaks[o.breaks]; o.breaks != "" && !ok {
+		return fmt.Errorf("-break: there is no %q; -kinds lists them", o.breaks)
+	}
+	return nil
+}
+
+// all makes a run for each size and gives the exit status.
+func (o options) all(sizes string, duration time.Duration, keep bool) int {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	top := o.dir
+	if top == "" {
+		var err error
+		if top, err = os.MkdirTemp("", "eider-chaos"); err != nil {
+			fmt.Fprintln(os.Stderr, "eider-chaos:", err)
+			return 1
+		}
+	}
+	signal.Ignore(syscall.SIGPIPE) // a reader that goes away must not leave mounts behind
+	red := false
+	list := strings.Split(sizes, ",")
+	for _, size := range list {
+		n, err := strconv.Atoi(size)
+		if err != nil || n < 1 || n > 9 {
+			fmt.Fprintf(os.Stderr, "eider-chaos: -nodes: %q is no number from 1 to 9\n", size)
+			return 2
+		}
+		run := o
+		run.nodes, run.duration, run.dir = n, duration/time.Duration(len(list)), filepath.Join(top, strconv.Itoa(n))
+		if run.seed == 0 {
+			run.seed = uint64(time.Now().UnixNano()) % 1_000_000_000
+		}
+		ok, err := run.once(ctx)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "eider-chaos:", err)
+			return 1
+		}
+		red = red || !ok
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "eider-chaos: interrupted")
+			return 1
+		}
+	}
+	if !red && !keep && o.dir == "" {
+		_ = os.RemoveAll(top)
+	}
+	if o.breaks != "" {
+		fmt.Fprintf(o.out, "broken on purpose (%s: %s): red %t\n", o.breaks, breaks[o.breaks], red)
+		red = !red
+	}
+	if red {
+		return 1
+	}
+	return 0
+}
+
+// once is one run in a folder of its own.
+func (o options) once(ctx context.Context) (ok bool, err error) {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return false, err
+	}
+	if o.bin == "" {
+		var flags []string
+		if o.race {
+			flags = append(flags, "-race")
+		}
+		if o.bin, err = eidertest.Build(filepath.Dir(o.dir), flags...); err != nil {
+			return false, err
+		}
+	}
+	if o.bin, err = filepath.Abs(o.bin); err != nil {
+		return false, err
+	}
+	s := &session{options: o}
+	return s.run(ctx), nil
+}

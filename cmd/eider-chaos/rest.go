@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// operatorAfter is how long a node whose files were damaged may take to come back
+// by itself before it is set up anew, empty, as its message asks for.
+const operatorAfter = 15 * time.Second
+
+// wipe takes a node's folder away while it is down.
+func wipe(f *injection) {
+	n := f.any()
+	f.log("kills and wipes %s", n.ID)
+	n.kill()
+	n.lost()
+	if err := empty(n.DataDir); err != nil {
+		f.s.fail("%v: %v", f.fault, err)
+	}
+	f.rejoin(n)
+}
+
+// empty removes all within a folder, which may be a mount.
+func empty(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// damage spoils one file of a node at rest: a flipped bit, zeroes, a cut end, or
+// nothing left of it.
+func damage(f *injection, file string) {
+	n := f.any()
+	n.kill()
+	n.lost()
+	path := filepath.Join(n.DataDir, file)
+	what, err := f.spoil(path)
+	if err != nil {
+		f.s.fail("%v: %v", f.fault, err)
+	}
+	f.log("kills %s and damages %s: %s", n.ID, file, what)
+	f.rejoin(n)
+}
+
+// page is that of bbolt's files in octets.
+const page = 4096
+
+// written is the place of an octet in a page that has been written to: these files
+// are mostly holes.
+func (f *injection) written(b []byte) int {
+	var pages []int
+	for from := 0; from < len(b); from += page {
+		if bytes.ContainsFunc(b[from:min(from+page, len(b))], func(r rune) bool { return r != 0 }) {
+			pages = append(pages, from)
+		}
+	}
+	if len(pages) == 0 {
+		return f.rnd.IntN(len(b))
+	}
+	from := pages[f.rnd.IntN(len(pages))]
+	return from + f.rnd.IntN(min(page, len(b)-from))
+}
+
+func (f *injection) spoil(path string) (what string, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil || len(b) == 0 {
+		return "it was not there or empty", nil
+	}
+	switch f.rnd.IntN(4) {
+	case 0:
+		flips := 1 + f.rnd.IntN(3)
+		var at []int
+		for range flips {
+			i := f.written(b)
+			b[i] ^= 1 << f.rnd.IntN(8)
+			at = append(at, i)
+		}
+		what = fmt.Sprintf("a bit flipped at %v of %d", at, len(b))
+	case 1:
+		from := f.written(b) / page * page
+		to := min(from+page, len(b))
+		clear(b[from:to])
+		what = fmt.Sprintf("zeroes from %d to %d of %d", from, to, len(b))
+	case 2:
+		keep := f.written(b)
+		what = fmt.Sprintf("cut from %d to %d", len(b), keep)
+		b = b[:keep]
+	default:
+		return "removed", os.Remove(path)
+	}
+	return what, os.WriteFile(path, b, 0o600)
+}
+
+// rejoin starts a node that lost something and waits until it has caught up. One
+// that says it cannot do so by itself is set up anew, as the operator would.
+func (f *injection) rejoin(n *node) {
+	f.start(n)
+	deadline := time.Now().Add(operatorAfter)
+	for {
+		if !n.Running() {
+			break
+		}
+		if f.s.lagging() == nil {
+			n.whole()
+			f.log("node %s caught up by itself", n.ID)
+			return
+		}
+		if time.Now().After(deadline) || f.ctx.Err() != nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	why := "its process refused to start: " + lastLine(n.Log())
+	if n.Running() {
+		st, _ := n.status()
+		why = fmt.Sprintf("%v; its status: %s %s; its log ends: %s", f.s.lagging(), st.Role, st.Error, lastLine(n.Log()))
+	}
+	f.log("node %s did not come back by itself: %s", n.ID, why)
+	f.s.mu.Lock()
+	f.s.repairs = append(f.s.repairs, fmt.Sprintf("#%d %s: node %s: %s", f.number, f.kind.name, n.ID, why))
+	f.s.mu.Unlock()
+	n.kill()
+	if err := empty(n.DataDir); err != nil {
+		f.s.fail("%v: %v", f.fault, err)
+	}
+	n.lost()
+	f.start(n)
+	if err := f.s.wholeWithin(healTime); err != nil {
+		f.s.fail("%v: node %s, its folder emptied, did not rejoin: %v\n%s", f.fault, n.ID, err, tail(n.Log()))
+		return
+	}
+	n.whole()
+}
+
+func lastLine(log string) string {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	return lines[len(lines)-1]
+}
