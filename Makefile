@@ -15,7 +15,7 @@ BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: build run demo test check fmt vet lint race fuzz fuzz-short chaos bench bench-go bench-compare cluster cross clean help
+.PHONY: conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -73,6 +73,12 @@ chaos: build ## real clusters under faults for CHAOS (3m), every change accounte
 
 bench: build ## measure three real nodes: visibility, write gap, a million records
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
+
+conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (10 to 20 min)
+	$(GO) run ./cmd/eider-conformance -eider $(BIN)/eider -v $(CONFORMANCE)
+
+conformance-short: build ## the same with 200 zones and 8,000 questions, under a minute
+	$(GO) run ./cmd/eider-conformance -eider $(BIN)/eider -zones 200 -questions 8000 -batch 100 $(CONFORMANCE)
 
 bench-go: ## the benchmarks of single functions, ten runs
 	$(GO) test -run '^$$' -bench . -benchmem -count 10 ./store/... ./nameserver/... ./zonefile/... ./cluster/...

@@ -121,13 +121,13 @@ func (r *runner) judge(s *set, a *ask) verdict {
 		c.Peer = p.Name
 		var why string
 		if c.Theirs, why = parsed(a.replies[i]); why != "" {
-			v.apart[p.Name] = why
+			v.apart[p.Name], v.named[p.Name] = why, true // it died of it, or so: nothing to compare with
 			continue
 		}
 		c.TheirsWhole = nil
 		if a.whole != nil {
 			if c.TheirsWhole, why = parsed(a.whole[i]); why != "" {
-				v.apart[p.Name] = why
+				v.apart[p.Name], v.named[p.Name] = why, true
 				continue
 			}
 		}

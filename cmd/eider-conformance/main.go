@@ -12,8 +12,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/eider-dns/eider/cmd/eider-conformance/peer"
@@ -52,6 +54,13 @@ func main() {
 	flag.BoolVar(&o.keep, "keep", false, "leave the folder behind")
 	flag.BoolVar(&o.verbose, "v", false, "say what is done")
 	flag.Parse()
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-interrupted
+		peer.KillAll() // Eider's processes end with this one
+		os.Exit(1)
+	}()
 	s, err := run(o, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "eider-conformance:", err)

@@ -24,12 +24,13 @@ type summary struct {
 	Skipped     int            `json:"skipped"`     // nobody to compare with
 	Unexplained int            `json:"unexplained"` // hostile packets too
 	NotLoaded   map[string]int `json:"families_not_loaded"`
+	Deaths      map[string]int `json:"deaths"` // of peers, by a question
 	Classes     map[string]int `json:"classes"`
 	Seconds     float64        `json:"seconds"`
 }
 
 func newSummary(o options, kinds []peer.Kind, missing []string) *summary {
-	s := &summary{Seed: o.seed, Missing: missing, NotLoaded: make(map[string]int), Classes: make(map[string]int)}
+	s := &summary{Seed: o.seed, Missing: missing, NotLoaded: make(map[string]int), Deaths: make(map[string]int), Classes: make(map[string]int)}
 	for _, k := range kinds {
 		s.Peers = append(s.Peers, k.Name)
 	}
@@ -79,6 +80,9 @@ func (s *summary) print(w io.Writer) {
 	}
 	for _, p := range slices.Sorted(maps.Keys(s.NotLoaded)) {
 		fmt.Fprintf(w, "families not loaded by %s: %d\n", p, s.NotLoaded[p])
+	}
+	for _, p := range slices.Sorted(maps.Keys(s.Deaths)) {
+		fmt.Fprintf(w, "%s died of questions and was started again: %d times\n", p, s.Deaths[p])
 	}
 	fmt.Fprintf(w, "alike with all: %d; with some: %d; explained: %d; nobody to compare with: %d; unexplained: %d\n", s.Alike, s.Some, s.Explained, s.Skipped, s.Unexplained)
 	classes := slices.SortedFunc(maps.Keys(s.Classes), func(a, b string) int {

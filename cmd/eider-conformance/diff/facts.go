@@ -161,3 +161,32 @@ func (c *Case) emptyWildcard() bool {
 	}
 	return false
 }
+
+// leaves tells whether an alias both follow leads out of the zone it is in, into another
+// one that is here.
+func (c *Case) leaves() bool {
+	ours, theirs := c.Ours.aliases(), c.Theirs.aliases()
+	for i := range min(len(ours), len(theirs)) {
+		if ours[i].Owner != theirs[i].Owner || ours[i].Data != theirs[i].Data {
+			return false
+		}
+		if to := c.zone(ours[i].Data); to != "" && to != c.zone(ours[i].Owner) {
+			return true
+		}
+	}
+	return false
+}
+
+// starred tells whether one of the names starts with the label *.
+func (c *Case) starred() bool {
+	return slices.ContainsFunc(c.names(), func(name string) bool { return len(name) > 2 && name[:2] == star })
+}
+
+// within tells whether one reply has all of what the other has in a section.
+func (c *Case) within(section int) bool {
+	a, b := multiset(c.Ours.Sections[section]), multiset(c.Theirs.Sections[section])
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	return !slices.ContainsFunc(a, func(rr string) bool { return !slices.Contains(b, rr) })
+}

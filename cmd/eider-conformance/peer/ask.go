@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -62,50 +63,93 @@ func (s *Server) Ask(packets [][]byte, tcp bool) ([][]byte, error) {
 	defer conn.Close()
 	replies, tried, open := make([][]byte, len(packets)), make([]uint8, len(packets)), make([]int, 0, window)
 	buf := make([]byte, 65536)
-	send := func(i int) error {
-		tried[i]++
-		binary.BigEndian.PutUint16(packets[i], uint16(i))
-		_, err := conn.Write(packets[i])
-		return err
-	}
 	for next := 0; next < len(packets) || len(open) > 0; {
-		for len(open) < window && next < len(packets) {
-			if err := send(next); err != nil {
-				return nil, err
-			}
+		var err error
+		for len(open) < window && next < len(packets) && err == nil {
 			open = append(open, next)
+			err = s.send(conn, packets, next, tried)
 			next++
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
-		n, err := conn.Read(buf)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		n := 0
+		if err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(patience))
+			n, err = conn.Read(buf)
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			again := open[:0]
 			for _, i := range open {
 				if tried[i] < tries {
 					again = append(again, i)
-					if err := send(i); err != nil {
-						return nil, err
-					}
+					_ = s.send(conn, packets, i, tried) // it is seen when reading
 				}
 			}
 			open = again
 			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if n < 12 {
+		case errors.Is(err, syscall.ECONNREFUSED): // it died of one of these
+			if err := s.single(conn, packets, open, replies, buf); err != nil {
+				return nil, err
+			}
+			open = open[:0]
 			continue
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		for k, i := range open {
-			if uint16(i) == binary.BigEndian.Uint16(buf) {
-				replies[i] = append([]byte(nil), buf[:n]...)
-				open = append(open[:k], open[k+1:]...)
-				break
+		open = take(buf[:n], open, replies)
+	}
+	return replies, nil
+}
+
+func (s *Server) send(conn net.Conn, packets [][]byte, i int, tried []uint8) error {
+	tried[i]++
+	binary.BigEndian.PutUint16(packets[i], uint16(i))
+	_, err := conn.Write(packets[i])
+	return err
+}
+
+// take keeps a reply if it is to an open question, which is then open no more.
+func take(p []byte, open []int, replies [][]byte) []int {
+	for k, i := range open {
+		if len(p) >= 12 && uint16(i) == binary.BigEndian.Uint16(p) {
+			replies[i] = append([]byte(nil), p...)
+			return append(open[:k], open[k+1:]...)
+		}
+	}
+	return open
+}
+
+// single asks questions one at a time, after the server has died of one of them. The
+// one it dies of again gets no reply.
+func (s *Server) single(conn net.Conn, packets [][]byte, open []int, replies [][]byte, buf []byte) error {
+	if err := s.back(); err != nil {
+		return err
+	}
+	for _, i := range open {
+		for try := 0; try < 3 && replies[i] == nil; try++ {
+			_, err := conn.Write(packets[i])
+			for err == nil && replies[i] == nil {
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				var n int
+				if n, err = conn.Read(buf); err == nil {
+					take(buf[:n], []int{i}, replies)
+				}
+			}
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				if err := s.back(); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return replies, nil
+	return nil
+}
+
+// back waits until a server that does not listen does so again.
+func (s *Server) back() error {
+	if s.revive == nil {
+		return fmt.Errorf("%s does not listen any more: %w", s.Name, syscall.ECONNREFUSED)
+	}
+	return s.revive()
 }
 
 func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
@@ -120,6 +164,11 @@ func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
 	for from := 0; from < len(packets); {
 		if conn == nil {
 			c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				if err = s.back(); err == nil {
+					continue
+				}
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s over TCP: %w", s.Name, err)
 			}
@@ -205,14 +254,14 @@ func (s *Server) hush(packet []byte) ([]byte, error) {
 	defer conn.Close()
 	buf := make([]byte, 65536)
 	for range hushTries {
-		if _, err := conn.Write(packet); err != nil {
-			return nil, err
+		if _, err := conn.Write(packet); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 		_ = conn.SetReadDeadline(time.Now().Add(silence))
 		if n, err := conn.Read(buf); err == nil {
 			return append([]byte(nil), buf[:n]...), nil
-		} else if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, err
+		} else if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
 	return nil, nil

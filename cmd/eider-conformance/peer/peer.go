@@ -28,21 +28,30 @@ type Zone struct {
 
 // Server is a nameserver that runs.
 type Server struct {
-	Name string
-	Addr string // host:port, UDP and TCP
-	Log  func() string
-	stop func()
+	Name   string
+	Addr   string // host:port, UDP and TCP
+	Log    func() string
+	Deaths int // how often it died of a question and was started again
+
+	failed string
+	stop   func()
+	revive func() error // starts it again if it has died; nil: it does so itself
 }
 
 // Stop ends the server's process, and waits for it.
 func (s *Server) Stop() { s.stop() }
 
 // Kinds are the servers to compare with.
-var Kinds = []Kind{{"nsd", "nsd", startNSD}, {"knot", "knotd", startKnot}, {"bind", "named", startBIND}}
+var Kinds = []Kind{
+	{"nsd", "nsd", "did not get start signal", startNSD}, // it died of a zone, and tries again for ever
+	{"knot", "knotd", "", startKnot},
+	{"bind", "named", "", startBIND},
+}
 
 // Kind is a nameserver that may be installed.
 type Kind struct {
 	Name, Program string
+	failed        string // in what it prints: it will not start
 	start         func(program, dir, port string, zones []Zone) (*exec.Cmd, error)
 }
 
@@ -77,23 +86,58 @@ func (k Kind) Start(dir string, zones []Zone) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.Name, err)
 	}
-	out := new(output)
-	cmd.Stdout, cmd.Stderr, cmd.Dir = out, out, dir
+	out := &output{}
 	out.file, _ = os.Create(filepath.Join(dir, "log")) // for those who keep the folder
-	if err := cmd.Start(); err != nil {
+	var process *os.Process
+	var exited chan struct{}
+	launch := func() error {
+		again := exec.Command(cmd.Path, cmd.Args[1:]...)
+		again.Stdout, again.Stderr, again.Dir = out, out, dir
+		if err := again.Start(); err != nil {
+			return err
+		}
+		process, exited = again.Process, make(chan struct{})
+		running.Store(again.Process, nil)
+		go func(exited chan struct{}) {
+			_ = again.Wait()
+			running.Delete(again.Process)
+			close(exited)
+		}(exited)
+		return nil
+	}
+	if err := launch(); err != nil {
 		return nil, err
 	}
-	exited := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(exited)
-	}()
-	s := &Server{Name: k.Name, Addr: net.JoinHostPort("127.0.0.1", port), Log: out.String, stop: func() { end(cmd.Process, exited) }}
+	s := &Server{Name: k.Name, Addr: net.JoinHostPort("127.0.0.1", port), Log: out.String, failed: k.failed}
+	s.stop = func() { end(process, exited) }
+	s.revive = func() error {
+		select {
+		case <-exited:
+		case <-time.After(patience): // NSD starts its own children again
+			return nil
+		}
+		s.Deaths++
+		if err := launch(); err != nil {
+			return err
+		}
+		return s.await(zones, exited)
+	}
 	if err := s.await(zones, exited); err != nil {
 		s.Stop()
 		return nil, fmt.Errorf("%w\n%s", err, tail(out.String()))
 	}
 	return s, nil
+}
+
+// running are the processes started and not ended.
+var running sync.Map
+
+// KillAll ends all processes at once, for a program that is told to end.
+func KillAll() {
+	running.Range(func(p, _ any) bool {
+		_ = p.(*os.Process).Kill()
+		return true
+	})
 }
 
 // end asks a process to end, and makes it if it does not.
@@ -121,6 +165,9 @@ func (s *Server) await(zones []Zone, exited chan struct{}) error {
 		case <-deadline.C:
 			return fmt.Errorf("%s does not answer after %v", s.Name, startTime)
 		case <-poll.C:
+		}
+		if s.failed != "" && strings.Contains(s.Log(), s.failed) {
+			return fmt.Errorf("%s: %s", s.Name, s.failed)
 		}
 		c, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err != nil {
