@@ -59,6 +59,11 @@ type Options struct {
 	// One in neither may, unless Allow names any. Others get REFUSED with EDE 18.
 	Allow, Deny []netip.Prefix
 
+	// Update answers messages of opcode UPDATE (RFC 2136); nil: NOTIMP. It may block,
+	// is called by up to maxUpdates goroutines, and gives nil for no answer. The
+	// packet is its own.
+	Update func(packet []byte, from netip.AddrPort, tcp bool) []byte
+
 	Log *slog.Logger // nil: none
 }
 
@@ -74,16 +79,17 @@ const (
 
 // Server answers queries. Its methods may be called from any goroutine.
 type Server struct {
-	o      Options
-	log    *slog.Logger
-	stats  *stats
-	chaos  chaos
-	pool   sync.Pool // *scratch, for TCP and Handle
-	tcp    limiter
-	clock  clock
-	access *prefixTable // nil: everyone
-	rate   *rateLimiter // nil: no limit
-	exempt *prefixTable // from rate
+	o       Options
+	log     *slog.Logger
+	stats   *stats
+	chaos   chaos
+	pool    sync.Pool // *scratch, for TCP and Handle
+	tcp     limiter
+	updates updates
+	clock   clock
+	access  *prefixTable // nil: everyone
+	rate    *rateLimiter // nil: no limit
+	exempt  *prefixTable // from rate
 
 	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies
 	keepalive uint16                        // what edns-tcp-keepalive is answered with, in 100 ms
@@ -126,6 +132,7 @@ func New(o Options) (*Server, error) {
 	s.chaos = newChaos(o.Identity, o.Version)
 	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)
 	s.keepalive = uint16(min(o.TCPIdle/(100*time.Millisecond), math.MaxUint16))
+	s.updates.answer, s.updates.places = o.Update, make(chan struct{}, maxUpdates)
 	s.clock.set(time.Now())
 	if len(o.Allow)+len(o.Deny) > 0 {
 		s.access = newPrefixTable(o.Allow, o.Deny, len(o.Allow) == 0)

@@ -113,12 +113,14 @@ func (s *stats) worker() *counters {
 
 // Stats is what a Server has counted since it was made.
 type Stats struct {
-	Replies   []ReplyCount // those that are not 0
-	Dropped   map[string]uint64
-	Truncated uint64
-	Panics    uint64
-	Slipped   uint64 // answers over the rate limit that went out, without content
-	Cookies   uint64 // queries with a valid server cookie
+	Replies        []ReplyCount // those that are not 0
+	Dropped        map[string]uint64
+	Truncated      uint64
+	Panics         uint64
+	Slipped        uint64 // answers over the rate limit that went out, without content
+	Cookies        uint64 // queries with a valid server cookie
+	Updates        uint64 // UPDATE messages worked on
+	UpdatesDropped uint64 // and those there was no place for
 	// KernelDropped counts packets the kernel dropped since the sockets were opened,
 	// for want of room in their buffers; HasKernel tells whether it says so here.
 	KernelDropped uint64
@@ -149,6 +151,7 @@ func (s *Stats) Total() (n uint64) {
 // Stats adds up the counters of all workers.
 func (s *Server) Stats() Stats {
 	out := Stats{Dropped: make(map[string]uint64), TCP: s.tcp.stats()}
+	out.Updates, out.UpdatesDropped = s.updates.taken.Load(), s.updates.dropped.Load()
 	out.KernelDropped, out.HasKernel = s.kernelDrops()
 	s.stats.mu.Lock()
 	workers := s.stats.workers

@@ -111,6 +111,12 @@ func (s *Server) answerAll(c *client, b []byte) (used int, ok bool) {
 	w.stream = w.stream[:0]
 	for whole(b[used:]) {
 		n := 2 + int(binary.BigEndian.Uint16(b[used:]))
+		if packet := b[used+2 : used+n]; s.updates.wants(packet) {
+			if used += n; !s.updateTCP(c, w, packet) {
+				return used, false
+			}
+			continue
+		}
 		reply := s.answer(w, b[used+2:used+n], c.from, TCP)
 		used += n
 		if reply == nil {

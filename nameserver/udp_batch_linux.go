@@ -117,6 +117,10 @@ func (b *batch) answer(s *Server, u *udpSocket, w *scratch, i, k int) bool {
 		w.counts.drop(drop)
 		return false
 	}
+	if packet := b.packets[i][:b.in[i].Len]; s.updates.wants(packet) {
+		s.updateUDP(packet, from, b.later(u, i))
+		return false
+	}
 	at := k * b.replySize
 	w.message.b = b.replies[at : at : at+b.replySize]
 	reply := s.answer(w, b.packets[i][:b.in[i].Len], from.Addr(), UDP)

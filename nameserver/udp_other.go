@@ -92,6 +92,11 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 			w.counts.drop(drop)
 			continue
 		}
+		if s.updates.wants(packet[:n]) {
+			back := append([]byte(nil), source...)
+			s.updateUDP(packet[:n], from, func(reply []byte) { _, _, _ = u.handle.WriteMsgUDPAddrPort(reply, back, from) })
+			continue
+		}
 		if reply = s.answer(w, packet[:n], from.Addr(), UDP); reply != nil {
 			_, _, _ = u.handle.WriteMsgUDPAddrPort(reply, source, from) // what is lost is asked again
 		}

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -59,6 +60,7 @@ type Options struct {
 	Nodes    func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
 	Queries  func() uint64                                 // answered since start; for queries/s
 
+	Access        *access.Editor                                   // keys and rules
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
 
 	Version  string        // of the build
@@ -75,6 +77,7 @@ type Server struct {
 	wait     func(ctx context.Context, index uint64) error
 	local    func() NodeStatus
 	nodes    func(ctx context.Context) []NodeStatus
+	access   *access.Editor
 	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
 	autoZone bool
@@ -106,6 +109,7 @@ func New(o Options) (*Server, error) {
 		conns: make(map[net.Conn]struct{}),
 	}
 	s.rate.total = o.Queries
+	s.access = o.Access
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
 	}

@@ -38,6 +38,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /v1/wait", s.getWait)
 	mux.HandleFunc("POST /v1/propose", s.postPropose)
 	mux.HandleFunc("POST /v1/rotate-cookies", s.postRotateCookies)
+	s.handleAccess(mux)
 	return &http.Server{
 		Handler:           s.guard(mux),
 		ReadHeaderTimeout: headerWait,

@@ -30,6 +30,7 @@ const (
 	DefaultDataDir  = "./eider-data" // of the one node that needs no file
 	DataDirParent   = "eider-data"   // others: eider-data/<id> below the working directory
 	AdminSocketName = "admin.sock"   // within the data directory
+	SecretFileName  = "secret.key"   // of the one node that needs no file, within the data directory
 )
 
 // Bounds of the file.
@@ -56,9 +57,11 @@ type Config struct {
 	Nodes     []Node // by id, in the order of SortIDs
 	AutoZone  bool   // an ADD to a name in no zone creates the zone
 	Plaintext bool   // the cluster port may leave loopback in plain text
-	QueryACL  QueryACL
-	Timeouts  Timeouts
-	Limits    Limits
+	// SecretFile holds what seals TSIG keys, alike on all nodes; empty: no keys.
+	SecretFile string
+	QueryACL   QueryACL
+	Timeouts   Timeouts
+	Limits     Limits
 }
 
 // Node is what the file says of one node.
@@ -139,9 +142,10 @@ func Default() *Config {
 			DataDir:  DefaultDataDir,
 			Voter:    true,
 		}},
-		QueryACL: everyone(),
-		Timeouts: defaultTimeouts(),
-		Limits:   defaultLimits(),
+		QueryACL:   everyone(),
+		SecretFile: filepath.Join(DefaultDataDir, SecretFileName),
+		Timeouts:   defaultTimeouts(),
+		Limits:     defaultLimits(),
 	}
 }
 

@@ -73,6 +73,7 @@ func (d *decoder) config(root *object) *Config {
 		{"cluster", d.string(&c.Cluster, `"eider"`)},
 		{"auto_zone", d.bool(&c.AutoZone, "true")},
 		{"plaintext", d.bool(&c.Plaintext, "false")},
+		{"secret_file", d.string(&c.SecretFile, `"secret.key"`)},
 		{"query_acl", func(path string, v any) {
 			d.sub(path, v, `{"deny": ["192.0.2.0/24"]}`, []field{
 				{"allow", d.prefixes(&c.QueryACL.Allow)},

@@ -72,11 +72,12 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Nodes     json.RawMessage `json:"nodes"`
 		AutoZone  bool            `json:"auto_zone"`
 		Plaintext bool            `json:"plaintext"`
+		Secret    string          `json:"secret_file,omitempty"`
 		QueryACL  acl             `json:"query_acl"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, acl(c.QueryACL),
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, c.SecretFile, acl(c.QueryACL),
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})

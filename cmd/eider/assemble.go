@@ -18,6 +18,8 @@ import (
 	"github.com/eider-dns/eider/cluster/admin/metrics"
 	"github.com/eider-dns/eider/cluster/secrets"
 	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/update"
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 )
@@ -37,6 +39,7 @@ type node struct {
 	log      *slog.Logger
 	store    *store.Store
 	dns      *nameserver.Server
+	updates  *update.Server
 	secrets  *secrets.Keeper
 	admin    *admin.Server
 	http     *metrics.Listener // nil without http_loc
@@ -105,6 +108,10 @@ func (n *node) serve() {
 // is changed; it answers nothing yet but the admin socket.
 func (n *node) listen(ctx context.Context) (err error) {
 	s := n.settings
+	secret := access.NewSecret(s.config.SecretFile)
+	n.updates = update.New(update.Options{
+		View: func() update.View { return n.store.View() }, Access: access.NewCache(secret), Propose: n.late.Propose, Log: n.log,
+	})
 	if n.dns, err = nameserver.New(nameserver.Options{
 		Addrs: s.node.QueryLoc, View: func() nameserver.View { return n.store.View() },
 		Identity: s.node.ID, Version: "eider " + buildVersion(),
@@ -112,7 +119,8 @@ func (n *node) listen(ctx context.Context) (err error) {
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
-		Log: n.log,
+		Update: n.updates.Handle,
+		Log:    n.log,
 	}); err != nil {
 		return err
 	}
@@ -124,6 +132,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
 		Wait: n.late.WaitApplied, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate,
+		Access:        &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version:       buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err
@@ -225,6 +234,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.admin != nil {
 		errs = append(errs, n.admin.Close())
+	}
+	if n.updates != nil {
+		n.updates.Close() // what waits for a decision gets no answer, and asks another node
 	}
 	if n.secrets != nil {
 		n.secrets.Close() // it proposes, and reads the store

@@ -22,6 +22,10 @@ var layers = map[string][]string{
 
 	"nameserver/lookup/lookuptest": {"nameserver/lookup", "store/record", "github.com/miekg/dns"},
 
+	"nameserver/tsig":   {"store/record", "github.com/miekg/dns"},
+	"nameserver/access": {"nameserver/tsig", "store/record"},
+	"nameserver/update": {"nameserver/access", "nameserver/tsig", "store/record", "github.com/miekg/dns"},
+
 	"nameserver": {
 		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",
 	},
@@ -30,7 +34,7 @@ var layers = map[string][]string{
 	"cluster":               {"cluster/config", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "store/record", "github.com/hashicorp/raft"},
-	"cluster/admin":         {"cluster", "store", "store/record", "zonefile", "golang.org/x/net"},
+	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},

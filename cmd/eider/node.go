@@ -118,6 +118,9 @@ func nodeSettings(c *cli.Context) (*settings, error) {
 		if s.node.AdminLoc == filepath.Join(s.node.DataDir, config.AdminSocketName) {
 			s.node.AdminLoc = filepath.Join(dir, config.AdminSocketName)
 		}
+		if c.String(flagConfig) == "" {
+			s.config.SecretFile = filepath.Join(dir, config.SecretFileName)
+		}
 		s.node.DataDir = dir
 	}
 	return s, nil

@@ -1,0 +1,249 @@
+package tsig
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/eider-dns/eider/store/record"
+)
+
+var (
+	now    = time.Unix(1_800_000_000, 0)
+	secret = []byte("0123456789abcdef0123456789abcdef")
+)
+
+func key(a Algorithm) *Key {
+	return &Key{Name: record.MustName("k.example."), Algorithm: a, MinMAC: a.Size(), Secret: secret}
+}
+
+func finding(keys ...*Key) Find {
+	return func(n record.Name) *Key {
+		for _, k := range keys {
+			if k.Name == n {
+				return k
+			}
+		}
+		return nil
+	}
+}
+
+// signed is an update signed by the library.
+func signed(t testing.TB, name, algorithm string, secret []byte, at time.Time) []byte {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetUpdate("example.org.")
+	m.Id = 4711
+	rr, err := dns.NewRR("www.example.org. 60 IN A 192.0.2.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Insert([]dns.RR{rr})
+	m.SetTsig(name, algorithm, 300, at.Unix())
+	b, _, err := dns.TsigGenerate(m, base64.StdEncoding.EncodeToString(secret), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func wireName(a Algorithm) string { return table[a].name.String() }
+
+// What the library signs is good here, and what is signed here is good there.
+func TestBothWays(t *testing.T) {
+	for a := SHA1; a < algorithms; a++ { // the library has dropped MD5
+		t.Run(a.String(), func(t *testing.T) {
+			msg := signed(t, "K.Example.", wireName(a), secret, now)
+			r, end, err := Verify(msg, finding(key(a)), now)
+			if err != nil || !r.Good() {
+				t.Fatalf("%v, %v", r, err)
+			}
+			if plain := bytes.Clone(msg[:end]); end >= len(msg) || binary.BigEndian.Uint16(plain[10:]) != 1 {
+				t.Errorf("it ends at %d of %d", end, len(msg))
+			}
+			reply := r.Sign([]byte{0x12, 0x67, 0xa8, 0, 0, 0, 0, 0, 0, 0, 0, 0}, now)
+			if err := dns.TsigVerify(reply, base64.StdEncoding.EncodeToString(secret), hex.EncodeToString(r.mac), false); err != nil && !errors.Is(err, dns.ErrTime) {
+				t.Errorf("the reply: %v", err)
+			}
+		})
+	}
+}
+
+func TestMD5(t *testing.T) {
+	k := key(MD5)
+	msg := []byte{0, 1, 0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	// A request whose MAC is that of a reply to an empty one: only forms are tested.
+	fake := &Request{Key: k, keyName: k.Name, algorithm: table[MD5].name}
+	out := fake.Sign(msg, now)
+	r, _, err := Verify(out, finding(k), now)
+	if err != nil || r.Error != BadSig {
+		t.Errorf("a reply's MAC is not a request's: %v, %v", r, err)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	k := key(SHA256)
+	good := signed(t, "k.example.", dns.HmacSHA256, secret, now)
+	edit := func(f func(b []byte) []byte) []byte { return f(bytes.Clone(good)) }
+	end := func() int { _, end, _ := Verify(good, finding(k), now); return end }()
+	rr := end + len("\x01k\x07example\x00")
+	mac := rr + 10 + len(table[SHA256].name) + 8 + 2
+	cut := func(to int) []byte { // the MAC cut to so many octets
+		return edit(func(b []byte) []byte {
+			b = append(b[:mac+to], b[mac+32:]...)
+			binary.BigEndian.PutUint16(b[mac-2:], uint16(to))
+			binary.BigEndian.PutUint16(b[rr+8:], binary.BigEndian.Uint16(b[rr+8:])-uint16(32-to))
+			return b
+		})
+	}
+	short := &Key{Name: k.Name, Algorithm: SHA256, MinMAC: 16, Secret: secret}
+	for _, tt := range []struct {
+		rule   string
+		msg    []byte
+		keys   Find
+		at     time.Time
+		want   Error
+		format bool
+	}{
+		{"RFC 8945 5.2: a good signature", good, finding(k), now, NoError, false},
+		{"RFC 8945 5.2.1: a key nobody has", good, finding(), now, BadKey, false},
+		{"RFC 8945 5.2.1: the algorithm belongs to the key", good, finding(key(SHA512)), now, BadKey, false},
+		{"RFC 8945 5.2.2: another secret", signed(t, "k.example.", dns.HmacSHA256, secret[1:], now), finding(k), now, BadSig, false},
+		{"RFC 8945 5.2.2: the body changed", edit(func(b []byte) []byte { b[end-1]++; return b }), finding(k), now, BadSig, false},
+		{"RFC 8945 5.2.2: a flag changed", edit(func(b []byte) []byte { b[3] ^= 0x10; return b }), finding(k), now, BadSig, false},
+		{"RFC 8945 5.2.2: the time changed", edit(func(b []byte) []byte { b[mac-5]++; return b }), finding(k), now, BadSig, false},
+		{"RFC 8945 5.2.2: the MAC changed", edit(func(b []byte) []byte { b[mac]++; return b }), finding(k), now, BadSig, false},
+		{"RFC 8945 5.3: a forwarder may change the message id", edit(func(b []byte) []byte { b[0]++; return b }), finding(k), now, NoError, false},
+		{"RFC 8945 5.2.3: at the end of the window", good, finding(k), now.Add(300 * time.Second), NoError, false},
+		{"RFC 8945 5.2.3: after it", good, finding(k), now.Add(301 * time.Second), BadTime, false},
+		{"RFC 8945 5.2.3: before it", good, finding(k), now.Add(-301 * time.Second), BadTime, false},
+		{"RFC 8945 5.2.3: the time is looked at after the MAC", signed(t, "k.example.", dns.HmacSHA256, secret[1:], now.Add(-time.Hour)), finding(k), now, BadSig, false},
+		{"RFC 8945 5.2.2.1: cut as the key allows", cut(16), finding(short), now, NoError, false},
+		{"RFC 8945 5.2.2.1: cut more than the key allows", cut(16), finding(k), now, BadTrunc, false},
+		{"RFC 8945 5.2.2.1: cut to less than half", cut(15), finding(short), now, 0, true},
+		{"RFC 8945 5.2.2.1: no MAC at all", cut(0), finding(short), now, 0, true},
+		{"RFC 8945 5.1: something behind it", append(bytes.Clone(good), 0), finding(k), now, 0, true},
+		{"RFC 8945 5.1: not the last record", edit(func(b []byte) []byte {
+			b[11]++
+			return append(b, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0)
+		}), finding(k), now, 0, true},
+		{"RFC 8945 5.1: twice", edit(func(b []byte) []byte { b[11]++; return append(b, b[end:]...) }), finding(k), now, 0, true},
+		{"RFC 8945 4.2: class ANY", edit(func(b []byte) []byte { b[rr+3] = 1; return b }), finding(k), now, 0, true},
+		{"RFC 8945 4.2: TTL 0", edit(func(b []byte) []byte { b[rr+7] = 1; return b }), finding(k), now, 0, true},
+		{"the MAC is longer than the record", edit(func(b []byte) []byte { b[mac-2] = 0xff; return b }), finding(k), now, 0, true},
+		{"cut short", good[:len(good)-1], finding(k), now, 0, true},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			r, _, err := Verify(tt.msg, tt.keys, tt.at)
+			if tt.format {
+				if !errors.Is(err, ErrFormat) {
+					t.Fatalf("got %v, %v, want a format error", r, err)
+				}
+				return
+			}
+			if err != nil || r == nil || r.Error != tt.want {
+				t.Fatalf("got %v, %v, want %v", r, err, tt.want)
+			}
+			reply := r.Sign([]byte{b0(tt.msg), tt.msg[1], 0xa8, 0, 0, 0, 0, 0, 0, 0, 0, 0}, tt.at)
+			checkReply(t, reply, r, tt.want)
+		})
+	}
+}
+
+func b0(b []byte) byte { return b[0] }
+
+// checkReply looks at the TSIG of a reply (RFC 8945 section 5.3.2).
+func checkReply(t *testing.T, reply []byte, r *Request, want Error) {
+	t.Helper()
+	m := new(dns.Msg)
+	if err := m.Unpack(reply); err != nil {
+		t.Fatal(err)
+	}
+	ts := m.IsTsig()
+	if ts == nil || Error(ts.Error) != want {
+		t.Fatalf("the reply has %v, want %v", ts, want)
+	}
+	unsigned := want == BadKey || want == BadSig
+	if (ts.MACSize == 0) != unsigned {
+		t.Errorf("%v: a MAC of %d octets", want, ts.MACSize)
+	}
+	if want == BadTime && (ts.OtherLen != 6 || ts.TimeSigned != r.time) {
+		t.Errorf("BADTIME with %d octets of server time, and the client's time %d as %d", ts.OtherLen, r.time, ts.TimeSigned)
+	}
+	if !unsigned {
+		err := dns.TsigVerify(reply, base64.StdEncoding.EncodeToString(secret), hex.EncodeToString(r.mac), false)
+		if err != nil && !errors.Is(err, dns.ErrTime) && int(ts.MACSize) == SHA256.Size() {
+			t.Errorf("the reply's MAC: %v", err)
+		}
+	}
+}
+
+func TestUnsigned(t *testing.T) {
+	m := new(dns.Msg)
+	m.SetUpdate("example.org.")
+	b, _ := m.Pack()
+	if r, end, err := Verify(b, finding(), now); r != nil || end != len(b) || err != nil {
+		t.Errorf("got %v, %d, %v", r, end, err)
+	}
+}
+
+func TestParseAlgorithm(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		a    Algorithm
+		min  int
+	}{
+		{"hmac-sha256", SHA256, 32},
+		{"HMAC-SHA256.", SHA256, 32},
+		{"hmac-sha256-128", SHA256, 16},
+		{"hmac-sha1-80", SHA1, 10},
+		{"hmac-sha1-72", 0, 0},
+		{"hmac-sha256-120", 0, 0},
+		{"hmac-sha256-129", 0, 0},
+		{"hmac-sha256-264", 0, 0},
+		{"hmac-md5.sig-alg.reg.int.", MD5, 16},
+		{"hmac-md5", MD5, 16},
+		{"sha256", 0, 0},
+		{"", 0, 0},
+	} {
+		a, least, err := ParseAlgorithm(tt.text)
+		if a != tt.a || least != tt.min || (err != nil) != (tt.a == 0) {
+			t.Errorf("%q: %v, %d, %v", tt.text, a, least, err)
+		}
+		if k := (Key{Algorithm: a, MinMAC: least}); err == nil {
+			if again, l, _ := ParseAlgorithm(k.AlgorithmText()); again != a || l != least {
+				t.Errorf("%q: written as %q", tt.text, k.AlgorithmText())
+			}
+		}
+	}
+}
+
+// Nothing but what was signed is good, and no message breaks the parser.
+func FuzzVerify(f *testing.F) {
+	k := key(SHA256)
+	good := signed(f, "k.example.", dns.HmacSHA256, secret, now)
+	f.Add(good)
+	f.Add(good[:len(good)-7])
+	f.Add([]byte{0, 1, 0x28, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		r, end, err := Verify(msg, finding(k), now)
+		if end > len(msg) {
+			t.Fatalf("it ends at %d of %d", end, len(msg))
+		}
+		if err != nil || r == nil {
+			return
+		}
+		if r.Good() && !bytes.Equal(msg[2:end], good[2:end]) {
+			t.Fatalf("%x is signed by nobody", msg)
+		}
+		if reply := r.Sign(make([]byte, 12, 64), now); len(reply) < 12 {
+			t.Fatal("no reply")
+		}
+	})
+}

@@ -1,0 +1,282 @@
+// Package update answers DNS UPDATE (RFC 2136), at any node.
+//
+// It owns the way of one message: signature, zone, access, prescan, and the
+// answer. Prerequisites and updates become the preconditions and ops of one
+// change, which the state machine decides, so that all nodes decide alike and
+// a message is done wholly or not at all. A message gets its answer when it is
+// committed and applied here; one that cannot be decided in time gets none,
+// since clients give up for good on SERVFAIL and ask again on silence.
+//
+// It must never know sockets, or how the cluster agrees.
+package update
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/tsig"
+	"github.com/eider-dns/eider/store/record"
+)
+
+const (
+	// patience is how long a message may wait for a decision. An election is over
+	// by then; clients that waited longer have given up (lego 10 s, nsupdate 20 s,
+	// Kea asks again after 500 ms).
+	patience = 5 * time.Second
+	// maxWaiting is the most messages of one key, or of one address without a key,
+	// that wait at a time, so that no one has all places.
+	maxWaiting = 64
+	// window is how long an unsigned message is known again if it is sent again. A signed
+	// one holds the time it was signed at and is known again for as long as
+	// the cluster remembers requests (store.MaxRequests).
+	window = 5 * time.Minute
+	// replyUDP is the size in octets told in the OPT of replies.
+	replyUDP = 1232
+
+	flagQR       = 0x80
+	opcodeUpdate = 5
+)
+
+// View is one state of the store.
+type View interface {
+	access.Reader
+	Zone(key []byte) (record.ZoneRef, bool)
+	Close()
+}
+
+// Options of a Server. View, Access and Propose are needed.
+type Options struct {
+	View   func() View // nil: no data yet
+	Access *access.Cache
+	// Propose decides changes as cluster.Node.Propose does: in time or not at all,
+	// each once, whoever proposes it again under the same id.
+	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger
+}
+
+// Server answers messages. Its methods may be called from any goroutine.
+type Server struct {
+	o      Options
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	pending map[pendingKey]struct{} // over UDP
+	waiting map[string]int          // by key name, or address
+}
+
+// pendingKey is a message and who waits for its answer.
+type pendingKey struct {
+	id   record.RequestID
+	from netip.AddrPort
+}
+
+// New makes a Server.
+func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o, pending: make(map[pendingKey]struct{}), waiting: make(map[string]int)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Close has every message that waits end without an answer.
+func (s *Server) Close() { s.cancel() }
+
+// Handle answers one message; nil for one that gets no answer. It blocks for
+// up to patience, so it is not for the goroutines that answer queries.
+func (s *Server) Handle(msg []byte, from netip.AddrPort, tcp bool) []byte {
+	if len(msg) < headerSize || msg[2]&flagQR != 0 || msg[2]>>3&15 != opcodeUpdate {
+		return nil
+	}
+	view := s.o.View()
+	if view == nil {
+		return nil // another node, or this one soon, knows
+	}
+	a := answering{s: s, msg: msg, from: from, tcp: tcp}
+	a.snapshot = s.o.Access.At(view)
+	code, decided := a.check(view)
+	view.Close()
+	if !decided {
+		code, decided = a.propose()
+	}
+	if !decided || a.silent {
+		return nil
+	}
+	return a.reply(code)
+}
+
+// answering is the state of one message.
+type answering struct {
+	s        *Server
+	msg      []byte
+	from     netip.AddrPort
+	tcp      bool
+	snapshot *access.Snapshot
+	m        message
+	who      access.Who
+	sig      *tsig.Request // nil: not signed
+	silent   bool
+}
+
+// check is all that can be said without the cluster (RFC 2136 sections 3.1, 3.3,
+// 3.4.1). Access comes first, so that prerequisites tell nobody else what there
+// is. decided: the answer is code, or silence if a.silent.
+func (a *answering) check(view View) (code rcode, decided bool) {
+	closed := false
+	sig, end, err := tsig.Verify(a.msg, func(name record.Name) *tsig.Key {
+		var key *tsig.Key
+		key, closed = a.snapshot.Key(name)
+		return key
+	}, a.s.o.Now())
+	switch {
+	case err != nil:
+		return formErr, true
+	case closed && sig != nil && !sig.Good():
+		a.silent = true // the cluster knows this key; a node with the secret can answer
+		a.s.o.Log.Error("a key could not be opened: this node lacks the secret of the cluster", slog.String("key", sig.KeyName().String()))
+		return 0, true
+	}
+	a.sig, a.who = sig, access.Who{From: a.from.Addr().Unmap()}
+	signed := 0
+	if sig != nil {
+		signed = 1
+		if !sig.Good() {
+			_, _ = a.m.decodeZone(a.msg[:end]) // for the reply
+			return notAuth, true
+		}
+		a.who.Key = sig.Key.Name
+	}
+	c, code := a.m.decodeZone(a.msg[:end])
+	if code != noError {
+		return code, true
+	}
+	key := a.m.zone.Key()
+	ref, ok := view.Zone(key)
+	switch {
+	case !ok || ref.KeyLen != len(key) || a.m.class != classIN:
+		return notAuth, true
+	case !a.snapshot.Allows(a.who, access.Update, a.m.zone, "", 0):
+		return refused, true
+	}
+	if code := a.m.decode(c, signed); code != noError {
+		return code, true
+	}
+	for i := range a.m.ops {
+		if op := &a.m.ops[i]; !a.snapshot.Allows(a.who, access.Update, a.m.zone, op.Owner, op.Type) {
+			return refused, true
+		}
+	}
+	return 0, false
+}
+
+// propose has the cluster decide. decided is false if it could not in time.
+func (a *answering) propose() (code rcode, decided bool) {
+	change := record.Change{ID: a.requestID(), Pre: a.m.pre, Ops: a.m.ops}
+	if _, err := change.AppendBinary(nil); err != nil {
+		a.s.o.Log.Debug("an update is too large", slog.Any("err", err))
+		return refused, true
+	}
+	leave, ok := a.s.enter(pendingKey{change.ID, a.from}, a.who, a.tcp)
+	if !ok {
+		return 0, false
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(a.s.ctx, patience)
+	defer cancel()
+	results, err := a.s.o.Propose(ctx, []record.Change{change})
+	if len(results) == 0 {
+		a.s.o.Log.Debug("an update could not be decided", slog.String("zone", a.m.zone.String()), slog.Any("err", err))
+		return 0, false
+	}
+	return resultCode(&results[0]), true
+}
+
+var errCause = map[record.Cause]rcode{
+	record.CauseNoZone: notAuth, record.CauseNotZone: notZone, record.CauseYXDomain: yxDomain, record.CauseYXRRset: yxRRset,
+	record.CauseNXDomain: nxDomain, record.CauseNXRRset: nxRRset, record.CauseRule: refused, record.CauseFormat: formErr,
+}
+
+// resultCode is the rcode of a result. That nothing changed is no error.
+func resultCode(res *record.Result) rcode {
+	if res.Status != record.Refused {
+		return noError
+	}
+	if code, ok := errCause[res.Cause]; ok {
+		return code
+	}
+	return servFail
+}
+
+// requestID is the same for a message that is sent again, to whichever node. A
+// signed message is itself, whoever brings it: replaying it does nothing. An
+// unsigned one counts as the same from one address and port for a while.
+func (a *answering) requestID() (id record.RequestID) {
+	h := sha256.New()
+	if a.sig != nil {
+		h.Write([]byte("signed\x00" + string(a.who.Key)))
+	} else {
+		h.Write([]byte("unsigned\x00" + a.from.String() + "\x00"))
+		var w [8]byte
+		binary.BigEndian.PutUint64(w[:], uint64(a.s.o.Now().UnixNano()/int64(window)))
+		h.Write(w[:])
+	}
+	h.Write(a.msg)
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// enter takes a message in, unless the same one waits already for the same
+// client, or too many of one key or address do.
+func (s *Server) enter(k pendingKey, who access.Who, tcp bool) (leave func(), ok bool) {
+	name := string(who.Key)
+	if name == "" {
+		name = "from " + who.From.String()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, again := s.pending[k]; again && !tcp || s.waiting[name] >= maxWaiting {
+		return nil, false
+	}
+	s.pending[k] = struct{}{}
+	s.waiting[name]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.pending, k)
+		if s.waiting[name]--; s.waiting[name] == 0 {
+			delete(s.waiting, name)
+		}
+	}, true
+}
+
+// reply is the answer (RFC 2136 section 3.8), signed if the message was.
+func (a *answering) reply(code rcode) []byte {
+	out := make([]byte, headerSize, 512)
+	copy(out, a.msg[:2])
+	out[2] = flagQR | opcodeUpdate<<3
+	out[3] = byte(code)
+	if a.m.question > 0 {
+		out[5] = 1
+		out = append(out, a.msg[headerSize:headerSize+a.m.question]...)
+	}
+	if a.m.edns {
+		out[11]++
+		out = append(out, 0, 0, byte(record.TypeOPT), replyUDP>>8, replyUDP&0xff, 0, 0, 0, 0, 0, 0)
+	}
+	if a.sig != nil {
+		out = a.sig.Sign(out, a.s.o.Now())
+	}
+	return out
+}
