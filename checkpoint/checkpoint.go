@@ -138,6 +138,9 @@ func (f *FSM) Stats() Stats {
 // Applied is the index of the last entry in the store's current view.
 func (f *FSM) Applied() uint64 { return f.store.Applied() }
 
+// Cluster is the id of the cluster the store's state belongs to, zero if it has none yet.
+func (f *FSM) Cluster() [16]byte { return f.store.Cluster() }
+
 // Durable is the index of the last entry in the store's file.
 func (f *FSM) Durable() uint64 { return f.store.Durable().Index }
 

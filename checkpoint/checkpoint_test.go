@@ -308,6 +308,29 @@ func TestInstallFromAnotherNode(t *testing.T) {
 	}
 }
 
+// A store that was copied from another cluster must not be built on.
+func TestEntryOfAnotherClusterStopsApplying(t *testing.T) {
+	entry := func(index uint64, cluster byte) *raft.Log {
+		b, err := (&record.Entry{Cluster: [16]byte{cluster}, Level: Level}).AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &raft.Log{Type: raft.LogCommand, Index: index, Term: 1, Data: b}
+	}
+	m := newMachine(t, Options{})
+	m.ApplyBatch([]*raft.Log{entry(1, 7), entry(2, 7)})
+	if m.Cluster() != [16]byte{7} || m.Applied() != 2 {
+		t.Fatalf("cluster %x, applied %d", m.Cluster(), m.Applied())
+	}
+	answer := m.Apply(entry(3, 8))
+	if err, ok := answer.(error); !ok || !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "foreign store") {
+		t.Errorf("got %v", answer)
+	}
+	if m.Applied() != 2 || m.Cluster() != [16]byte{7} {
+		t.Errorf("applied %d of cluster %x", m.Applied(), m.Cluster())
+	}
+}
+
 // Raft takes a snapshot that was not needed for installed, and may drop the log up to it.
 func TestPassedOverSnapshotIsInTheFile(t *testing.T) {
 	from, to := newMachine(t, Options{}), newMachine(t, Options{})

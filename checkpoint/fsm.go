@@ -24,6 +24,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	answers := make([]any, len(logs))
 	entries := make([]store.Entry, 0, len(logs))
 	at := make([]int, 0, len(logs)) // of entries[i] in logs
+	bound := f.store.Cluster()
 	flush := func() {
 		for i, results := range f.store.Apply(entries) {
 			if results == nil {
@@ -45,12 +46,20 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 			if err == nil && e.Level > Level {
 				err = fmt.Errorf("feature level %d, this build applies up to %d", e.Level, Level)
 			}
+			if err == nil && l.Index > f.store.Applied() {
+				if bound == ([16]byte{}) {
+					bound = e.Cluster
+				}
+				if e.Cluster != bound && e.Cluster != ([16]byte{}) {
+					err = fmt.Errorf("it was made for cluster %.4x, and the state here is that of cluster %.4x: a foreign store", e.Cluster, bound)
+				}
+			}
 			if err != nil {
 				flush()
 				answers[i] = f.halt(l.Index, err)
 				continue
 			}
-			entries = append(entries, store.Entry{Index: l.Index, Term: l.Term, Time: e.Time, Changes: e.Changes})
+			entries = append(entries, store.Entry{Index: l.Index, Term: l.Term, Cluster: e.Cluster, Time: e.Time, Changes: e.Changes})
 			at = append(at, i)
 			f.stats.entries.Add(1)
 			f.stats.changes.Add(uint64(len(e.Changes)))
@@ -70,7 +79,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 // halt ends applying: an entry this build cannot read must not be skipped, or
 // this node would hold another content than the rest at the same index.
 func (f *FSM) halt(index uint64, why error) error {
-	err := fmt.Errorf("%w before log index %d: %w; run a build that knows it", ErrStopped, index, why)
+	err := fmt.Errorf("%w before log index %d: %w; run a build that knows it, or move the data folder away to let this node join anew", ErrStopped, index, why)
 	if f.halted.CompareAndSwap(nil, &haltError{err}) {
 		f.log.Error("applying stopped, answers go on from the entry before", slog.Uint64("index", index), slog.Any("err", why))
 	}

@@ -180,7 +180,12 @@ func (n *Node) resume(r *run) error {
 		return fmt.Errorf("go on from the checkpoint: %w", err)
 	}
 	n.log.Error("log was lost, going on from the checkpoint; changes answered after it are gone", slog.Uint64("index", at.Index))
-	return n.identity.change(func(i *identity) { i.Admitted = true })
+	return n.identity.change(func(i *identity) {
+		i.Admitted = true
+		if of := clusterOf(n.machine.sm); of != (token{}) {
+			i.Cluster = of // the config may have changed since
+		}
+	})
 }
 
 // addresses are those of all other nodes known.

@@ -89,6 +89,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if n.identity, err = openIdentity(n.dir, n.id, n.config); err != nil {
 		return nil, err
 	}
+	if id, of := n.identity.get(), clusterOf(o.StateMachine); id.Admitted && of != (token{}) && of != id.Cluster {
+		return nil, fmt.Errorf("%w: the state in %s is that of cluster %.8s, and this node belongs to cluster %.8s; move it away to have it built from the log or the other nodes", ErrForeign, n.dir, of, id.Cluster)
+	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.checkLog(ctx, o.CheckLog); err != nil {
 		n.cancel()
@@ -120,6 +123,14 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	go n.port.run()
 	go n.supervise(r)
 	return n, nil
+}
+
+// clusterOf is the cluster a state machine says its state belongs to, zero if it does not.
+func clusterOf(sm StateMachine) token {
+	if b, ok := sm.(interface{ Cluster() [16]byte }); ok {
+		return b.Cluster()
+	}
+	return token{}
 }
 
 // prepare opens the log, finds out whose it is, and applies what this node had

@@ -12,6 +12,7 @@ import (
 type Entry struct {
 	Index   uint64
 	Term    uint64
+	Cluster [16]byte // the cluster the entry was made for; zero: not known
 	Time    int64    // the leader's clock when it was proposed, Unix nanoseconds
 	Changes [][]byte // encoded record.Changes, each decided on its own
 }
@@ -98,6 +99,7 @@ func (b *batchState) run(batch []Entry, applied uint64) (out [][]record.Result, 
 		}
 		applied = e.Index
 		b.index, b.time = e.Index, e.Time
+		b.bind(e.Cluster)
 		out[i] = make([]record.Result, len(e.Changes))
 		for j, encoded := range e.Changes {
 			at = place{i, j}

@@ -25,10 +25,32 @@ func (v *View) Setting(id record.Setting) []byte {
 	return val
 }
 
+// Cluster is the id of the cluster whose entries made what views show, zero before the first.
+func (s *Store) Cluster() (id [16]byte) {
+	v := s.View()
+	defer v.Close()
+	copy(id[:], v.Setting(record.SettingCluster))
+	return id
+}
+
+// bind notes the cluster the state belongs to with its first entry.
+func (b *batchState) bind(cluster [16]byte) {
+	if cluster == ([16]byte{}) {
+		return
+	}
+	b.key = appendSettingKey(b.key[:0], record.SettingCluster)
+	if _, bound := b.tree.get(b.key); !bound {
+		b.tree.put(b.key, cluster[:])
+	}
+}
+
 // setting is OpSetting.
 func (b *batchState) setting(op *record.Op) error {
 	if op.Zone != "" || op.Owner != "" || op.TTL != 0 || op.Flags != 0 {
 		return refuse(record.CauseFormat, "%v belongs to no name, and has no TTL and no flags", op.Kind)
+	}
+	if op.Type == record.SettingCluster {
+		return refuse(record.CauseRule, "the cluster a state belongs to cannot be set")
 	}
 	value, err := settingValue(op.Data)
 	if err != nil {

@@ -86,3 +86,30 @@ func TestDamagedFilesOfALoneNode(t *testing.T) {
 		})
 	}
 }
+
+// A store copied from another cluster is refused: what was built on it would
+// differ from the other nodes for ever, without a word.
+func TestForeignStore(t *testing.T) {
+	here, there := startCluster(t, 1, map[string]any{"cluster": "here"}), startCluster(t, 1, map[string]any{"cluster": "there"})
+	for _, c := range []*eidertest.Cluster{here, there} {
+		_, err := c.Nodes[0].Stop()
+		must(t, err)
+	}
+	own := filepath.Join(here.Nodes[0].DataDir, "store.db")
+	b, err := os.ReadFile(own)
+	must(t, err)
+	foreign, err := os.ReadFile(filepath.Join(there.Nodes[0].DataDir, "store.db"))
+	must(t, err)
+	must(t, os.WriteFile(own, foreign, 0o600))
+	_ = here.Nodes[0].Start() // it may be gone already
+	must(t, eidertest.Until("the node gives up", func() bool { return !here.Nodes[0].Running() }))
+	if log := here.Nodes[0].Log(); !strings.Contains(log, "is that of cluster") {
+		t.Errorf("it says\n%s", tail(log, 1500))
+	}
+	must(t, os.WriteFile(own, b, 0o600))
+	for _, c := range []*eidertest.Cluster{here, there} {
+		must(t, c.Nodes[0].Start())
+		leaderOf(t, c)
+		wantLine(t, c.Nodes[0], "ADD: two.zone.test A 192.0.2.2", "OK")
+	}
+}

@@ -121,6 +121,9 @@ type Setting = Type
 
 // The settings.
 const (
+	// SettingCluster is the id of the cluster whose entries made the state. The first
+	// entry sets it, and no op may.
+	SettingCluster Setting = 0
 	// SettingCookies are the secrets of DNS Cookies (cluster/secrets has their form).
 	SettingCookies Setting = 1
 	// SettingAccess counts the changes of keys and rules, so that they come one
