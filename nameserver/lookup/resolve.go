@@ -294,8 +294,8 @@ func (a *Answer) dname(q *Question, set record.Set, depth int) (target []byte) {
 	if q.Type == record.TypeCNAME || q.Type == record.TypeANY {
 		return nil // the alias is what was asked for
 	}
-	if below(target, e.Owner[n.start(depth):]) {
-		a.Outcome = Chain // a DNAME into itself makes names longer without end
+	if below(base, e.Owner[n.start(depth):]) {
+		a.Outcome = Chain // a DNAME into itself makes names longer, or no other, without end
 		return nil
 	}
 	return target
