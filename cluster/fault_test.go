@@ -210,6 +210,28 @@ func TestCutOffLeaderRefusesAtOnce(t *testing.T) {
 	}
 }
 
+// A result says that the node asked shows the change. A node that can ask the
+// leader and hears nothing from it has none to give, though the change is done.
+func TestNoResultBeforeItIsAppliedHere(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	leader := c.WaitLeader()
+	deaf := (leader + 1) % 3
+	propose(t, c.Node(deaf), 1) // it knows its leader, and has a connection to it
+	c.Cut(leader, deaf)
+	done := change()
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	results, err := c.Node(deaf).Propose(ctx, []record.Change{done})
+	if shown := c.Ledger(deaf).Has(done.ID); len(results) > 0 && !shown || err == nil && !shown {
+		t.Errorf("a result of what is not applied here: %v, %v", results, err)
+	}
+	if err != nil && !errors.Is(err, cluster.ErrUnknown) {
+		t.Errorf("got %v, want ErrUnknown: the leader may have it", err)
+	}
+	c.Heal()
+	c.WaitEqual()
+}
+
 func TestRestartWithoutQuorumHasAllItHadApplied(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	at := follower(c)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -52,8 +53,13 @@ func (n *Node) Propose(ctx context.Context, changes []record.Change) ([]record.R
 	}
 	results, index, err := n.proposeAll(ctx, encoded)
 	if index > 0 {
-		if late := n.machine.waiters.wait(ctx, index, n.stopped); late != nil && err == nil {
-			err = fmt.Errorf("%w: committed at index %d, but this node has not applied it yet: %w", ErrUnknown, index, late)
+		if late := n.machine.waiters.wait(ctx, index, n.stopped); late != nil {
+			// A result says that this node shows the change; what it does not show gets none.
+			applied := n.Applied()
+			if i := slices.IndexFunc(results, func(r record.Result) bool { return r.Index > applied }); i >= 0 {
+				err = fmt.Errorf("%w: committed at index %d, but this node has not applied it yet: %w", ErrUnknown, results[i].Index, late)
+				results = results[:i]
+			}
 		}
 	}
 	return results, err
