@@ -65,6 +65,7 @@ func (s *Server) answer(w *scratch, packet []byte, from netip.Addr, t Transport)
 	w.from = from
 	if drop := w.query.header(packet); drop != dropNone {
 		w.counts.drop(drop)
+		s.blame(w)
 		return nil
 	}
 	defer func() {

@@ -9,7 +9,7 @@ import (
 // time, and reading the real clock for every query would cost as much as a lookup.
 const clockTick = 50 * time.Millisecond
 
-// clock is a coarse clock: one goroutine (run) moves it, the way of a query only
+// clock is a coarse clock: one goroutine (watch) moves it, the way of a query only
 // loads it. Before Serve it stands at the time the server was made.
 type clock struct {
 	start time.Time
@@ -23,18 +23,4 @@ func (c *clock) set(now time.Time) {
 	}
 	c.ticks.Store(uint64(max(now.Sub(c.start), 0) / time.Microsecond))
 	c.unix.Store(uint32(now.Unix()))
-}
-
-// run moves the clock until done is closed.
-func (c *clock) run(done <-chan struct{}) {
-	t := time.NewTicker(clockTick)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			c.set(time.Now()) // what the ticker sends has waited in its channel
-		case <-done:
-			return
-		}
-	}
 }

@@ -132,7 +132,7 @@ func (s *Server) Serve() error {
 		s.mu.Unlock()
 		return errors.New("nameserver: no address to serve; Listen first")
 	}
-	s.serving.Go(func() { s.clock.run(s.closed) })
+	s.serving.Go(s.watch)
 	for _, u := range s.udp {
 		w := newScratch(s.stats.worker())
 		s.serving.Go(func() { s.serveUDP(u, w) })

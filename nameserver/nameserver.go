@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -90,6 +91,7 @@ type Server struct {
 	access  *prefixTable // nil: everyone
 	rate    *rateLimiter // nil: no limit
 	exempt  *prefixTable // from rate
+	shield  shield
 
 	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies
 	keepalive uint16                        // what edns-tcp-keepalive is answered with, in 100 ms
@@ -134,6 +136,7 @@ func New(o Options) (*Server, error) {
 	s.keepalive = uint16(min(o.TCPIdle/(100*time.Millisecond), math.MaxUint16))
 	s.updates.answer, s.updates.places = o.Update, make(chan struct{}, maxUpdates)
 	s.clock.set(time.Now())
+	s.shield.spread = rand.Uint64() | 1
 	if len(o.Allow)+len(o.Deny) > 0 {
 		s.access = newPrefixTable(o.Allow, o.Deny, len(o.Allow) == 0)
 	}

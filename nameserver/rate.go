@@ -110,6 +110,7 @@ func (s *Server) limit(w *scratch, kind answerKind, key []byte) verdict {
 		return verdictSlip
 	}
 	w.counts.drop(dropRate)
+	s.blame(w)
 	return verdictDrop
 }
 

@@ -499,6 +499,9 @@ func (c *writeWatch) Write(b []byte) (int, error) {
 // then the connection is cut, whatever TCPWrite says.
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, TCPWrite: time.Hour, TCPIdle: time.Hour})
+	if _, _, err := (&dns.Client{Net: "tcp"}).Exchange(addressQuery("www.example.org."), addrs[0].String()); err != nil {
+		t.Fatal(err) // Serve runs from here on
+	}
 	near, far := net.Pipe() // a write to it lasts until the other end reads
 	defer near.Close()
 	stuck := &client{Conn: &writeWatch{Conn: far, written: make(chan struct{})}}

@@ -74,6 +74,7 @@ type counters struct {
 	dropped   [dropReasons]atomic.Uint64
 	replies   [transports][len(typeClasses) + 1][len(rcodeNames)]atomic.Uint64
 	latency   [latencyBuckets]atomic.Uint64
+	suspects  suspects
 	_         [64]byte
 }
 
@@ -125,6 +126,7 @@ type Stats struct {
 	// for want of room in their buffers; HasKernel tells whether it says so here.
 	KernelDropped uint64
 	HasKernel     bool
+	HeldOff       int // prefixes whose flood the kernel drops for us now
 	// Latency[i] counts the sampled queries (one in 1024 of each worker) that took
 	// less than 2^i microseconds from parse to reply, and at least half of that; the
 	// last one all slower ones.
@@ -153,6 +155,7 @@ func (s *Server) Stats() Stats {
 	out := Stats{Dropped: make(map[string]uint64), TCP: s.tcp.stats()}
 	out.Updates, out.UpdatesDropped = s.updates.taken.Load(), s.updates.dropped.Load()
 	out.KernelDropped, out.HasKernel = s.kernelDrops()
+	out.HeldOff = int(s.shield.up.Load())
 	s.stats.mu.Lock()
 	workers := s.stats.workers
 	s.stats.mu.Unlock()

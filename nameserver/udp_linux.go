@@ -29,6 +29,8 @@ func takeOver(conn *net.UDPConn) (udpHandle, error) {
 	if err != nil {
 		return fd, err
 	}
+	// Beyond net.core.rmem_max only with CAP_NET_ADMIN; without it what there is must do.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, socketBuffer)
 	_ = conn.Close() // before the mode changes: closing wants what it opened
 	if err = unix.SetNonblock(fd, false); err == nil {
 		err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: receiveTimeout})

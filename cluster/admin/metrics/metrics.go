@@ -44,6 +44,7 @@ var (
 	slippedDesc   = desc("dns_rate_limited_replies_total", "Replies over the rate limit that went out truncated, or as they were if errors; those left out are dropped for reason rate.")
 	cookiesDesc   = desc("dns_valid_cookies_total", "Queries with a valid server cookie.")
 	kernelDesc    = desc("dns_kernel_dropped_total", "UDP packets the kernel dropped at the sockets, for want of room.")
+	heldOffDesc   = desc("dns_held_off_prefixes", "Client prefixes whose flood the kernel drops before it fills the sockets.")
 	panicsDesc    = desc("dns_panics_total", "Queries that ended in a recovered panic.")
 	latencyDesc   = desc("dns_latency_seconds", "Time from parse to reply of a sample of the queries (1 in 1024); the sum is estimated from the buckets.")
 	tcpOpenDesc   = desc("dns_tcp_connections", "TCP connections open now.")
@@ -73,7 +74,7 @@ var (
 	snapshotsDesc  = desc("raft_snapshots_total", "Raft snapshots given to and taken from other nodes.", "direction")
 	haltedDesc     = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -133,6 +134,7 @@ func (s sink) queries(q nameserver.Stats) {
 	s.counter(cookiesDesc, float64(q.Cookies))
 	if q.HasKernel {
 		s.counter(kernelDesc, float64(q.KernelDropped))
+		s.gauge(heldOffDesc, float64(q.HeldOff))
 	}
 	s.gauge(tcpOpenDesc, float64(q.TCP.Open))
 	s.counter(tcpDesc, float64(q.TCP.Accepted), "accepted")
