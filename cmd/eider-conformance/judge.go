@@ -175,6 +175,7 @@ func facts(f *gen.Family) (zones []diff.Zone) {
 	}
 	for _, z := range f.Zones {
 		d := diff.Zone{Apex: wire(z.Apex), Types: make(map[string][]uint16)}
+		d.OptOut = z.Sign != nil && z.Sign.NSEC3 && z.Sign.OptOut
 		for _, rr := range z.Plain {
 			owner := wire(rr.Header().Name)
 			d.Types[owner] = append(d.Types[owner], rr.Header().Rrtype)

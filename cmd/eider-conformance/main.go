@@ -27,6 +27,7 @@ type options struct {
 	seed      uint64
 	zones     int
 	questions int
+	family    int // 0: all
 	batch     int // zones a run of the servers
 	hostile   int // of a thousand questions
 	only      string
@@ -44,6 +45,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", 1, "the same seed gives the same zones and questions")
 	flag.IntVar(&o.zones, "zones", 3000, "how many zones, at the least")
 	flag.IntVar(&o.questions, "questions", 300_000, "how many questions, over all zones")
+	flag.IntVar(&o.family, "family", 0, "only the family of that number, with the questions it has in the whole run")
 	flag.IntVar(&o.batch, "batch", 200, "zones each run of the servers holds")
 	flag.IntVar(&o.hostile, "hostile", 20, "of a thousand questions so many are packets that are none")
 	flag.StringVar(&o.only, "only", "", "compare with these alone, separated by commas: nsd, knot, bind")

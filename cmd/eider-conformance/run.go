@@ -31,6 +31,13 @@ func (r *runner) say(format string, args ...any) {
 // all goes through families until there are zones enough.
 func (r *runner) all() error {
 	var failures []failure
+	if r.o.family > 0 {
+		failures, err := r.batch([]*gen.Family{gen.NewFamily(r.o.seed, r.o.family)})
+		if err != nil {
+			return err
+		}
+		return r.report(failures)
+	}
 	for zones, number := 0, 1; zones < r.o.zones; {
 		var families []*gen.Family
 		for in := 0; in < r.o.batch && zones < r.o.zones; number++ {
@@ -270,6 +277,7 @@ func (r *runner) batch(families []*gen.Family) (failures []failure, err error) {
 			failure{a, v}.print(r)
 		}
 		if v.unexplained() {
+			r.say("unexplained, family %d: %s: %s", a.f.Number, a.q, v.class())
 			failures = append(failures, failure{a, v})
 		}
 	}

@@ -59,6 +59,8 @@ func (c *Case) Compare() (rule string, parts []Part) {
 type Zone struct {
 	Apex  string              // lower-case wire form
 	Types map[string][]uint16 // by owner name, the same
+
+	OptOut bool // signed with NSEC3, insecure cuts left out (RFC 5155 section 6)
 }
 
 // truncation tells whether we truncated rightly, or rightly did not.

@@ -127,19 +127,31 @@ func (r *Reply) has(section int, t uint16) bool {
 	return slices.ContainsFunc(r.Sections[section], func(rr Record) bool { return rr.Type == t })
 }
 
-// undelegated tells whether the name asked for is an apex and the zone above does
-// not delegate it.
+// undelegated tells whether one of the names is an apex that the zone above does
+// not delegate.
 func (c *Case) undelegated() bool {
-	if len(c.Name) < 2 || c.zone(c.Name) != c.Name {
+	return slices.ContainsFunc(c.names(), func(name string) bool {
+		if len(name) < 2 || c.zone(name) != name {
+			return false
+		}
+		above := c.zone(name[1+int(name[0]):])
+		for _, z := range c.Zones {
+			if z.Apex == above {
+				return !slices.Contains(z.Types[name], dns.TypeNS)
+			}
+		}
 		return false
-	}
-	above := c.zone(c.Name[1+int(c.Name[0]):])
-	for _, z := range c.Zones {
-		if z.Apex == above {
-			return !slices.Contains(z.Types[c.Name], dns.TypeNS)
+	})
+}
+
+// home is the apex of the zone that answers for a name: for DS that above a cut.
+func (c *Case) home(name string) string {
+	if len(name) > 1 && c.Type == dns.TypeDS {
+		if above := c.zone(name[1+int(name[0]):]); above != "" {
+			return above
 		}
 	}
-	return false
+	return c.zone(name)
 }
 
 // emptyWildcard tells whether a wildcard that may stand in for one of the names
@@ -170,7 +182,7 @@ func (c *Case) leaves() bool {
 		if ours[i].Owner != theirs[i].Owner || ours[i].Data != theirs[i].Data {
 			return false
 		}
-		if to := c.zone(ours[i].Data); to != "" && to != c.zone(ours[i].Owner) {
+		if to := c.home(ours[i].Data); to != "" && to != c.home(ours[i].Owner) {
 			return true
 		}
 	}
@@ -189,4 +201,77 @@ func (c *Case) within(section int) bool {
 		a, b = b, a
 	}
 	return !slices.ContainsFunc(a, func(rr string) bool { return !slices.Contains(b, rr) })
+}
+
+// optedOut tells whether above one of the names is an empty non-terminal that is there
+// for nothing but insecure cuts, in a zone with opt-out.
+func (c *Case) optedOut() bool {
+	for _, z := range c.Zones {
+		if !z.OptOut {
+			continue
+		}
+		for _, name := range c.names() {
+			if !Under(name, z.Apex) {
+				continue
+			}
+			for ; len(name) > len(z.Apex); name = name[1+int(name[0]):] {
+				if z.insecureEmpty(name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// insecureEmpty tells whether all there is at or below a name without data is at or below insecure cuts.
+func (z *Zone) insecureEmpty(name string) bool {
+	if len(z.Types[name]) > 0 {
+		return false
+	}
+	found := false
+	for owner := range z.Types {
+		if !Under(owner, name) {
+			continue
+		}
+		found = true
+		insecure := false
+		for at := owner; len(at) > len(name); at = at[1+int(at[0]):] {
+			types := z.Types[at]
+			insecure = insecure || slices.Contains(types, dns.TypeNS) && !slices.Contains(types, dns.TypeDS)
+		}
+		if !insecure {
+			return false
+		}
+	}
+	return found
+}
+
+// foreign tells whether one of the names, or what is above it in its zone, is there in
+// another zone of the family, though in that place only its own counts.
+func (c *Case) foreign() bool {
+	for _, name := range c.names() {
+		home := c.home(name)
+		if home == "" {
+			continue
+		}
+		next := name // the label below the apex
+		for next != home && next[1+int(next[0]):] != home {
+			next = next[1+int(next[0]):]
+		}
+		if next == home {
+			continue
+		}
+		for _, z := range c.Zones {
+			if z.Apex == home {
+				continue
+			}
+			for owner := range z.Types {
+				if owner != home && Under(owner, next) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

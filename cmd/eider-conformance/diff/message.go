@@ -116,7 +116,7 @@ func (r *Reply) record(p []byte, at int) (rr Record, end int, err error) {
 var layout = map[uint16]struct{ before, names int }{
 	dns.TypeNS: {0, 1}, dns.TypeCNAME: {0, 1}, dns.TypePTR: {0, 1}, dns.TypeDNAME: {0, 1}, dns.TypeMB: {0, 1}, dns.TypeMG: {0, 1}, dns.TypeMR: {0, 1}, dns.TypeMD: {0, 1}, dns.TypeMF: {0, 1},
 	dns.TypeSOA: {0, 2}, dns.TypeMINFO: {0, 2}, dns.TypeRP: {0, 2}, dns.TypeMX: {2, 1}, dns.TypeAFSDB: {2, 1}, dns.TypeRT: {2, 1}, dns.TypeKX: {2, 1},
-	dns.TypePX: {2, 2}, dns.TypeSRV: {6, 1}, dns.TypeRRSIG: {18, 1}, dns.TypeNSEC: {0, 1},
+	dns.TypePX: {2, 2}, dns.TypeSRV: {6, 1}, dns.TypeSVCB: {2, 1}, dns.TypeHTTPS: {2, 1}, dns.TypeRRSIG: {18, 1}, dns.TypeNSEC: {0, 1},
 }
 
 func data(p []byte, t uint16, at, end int) (string, error) {

@@ -53,6 +53,18 @@ var Rules = []Rule{
 		},
 	},
 	{
+		Name:  "what another zone here holds exists for this one",
+		Why:   "RFC 1034 section 4.3.2 step 3 matches down in the one zone found in step 2; NSD keeps all zones in one tree of names, where those of a parent or child exist too",
+		Match: func(c *Case, _ []Part) bool { return c.Peer == "nsd" && c.foreign() },
+	},
+	{
+		Name: "empty non-terminal that opt-out leaves without an NSEC3",
+		Why:  "RFC 5155 sections 7.1 and 7.2.1: the closest provable encloser is further up, and the proof starts there; NSD leaves it out, Knot the whole proof and AA",
+		Match: func(c *Case, parts []Part) bool {
+			return c.DO && only(parts, InAuth, Flags, Truncated) && c.optedOut()
+		},
+	},
+	{
 		Name:  "wildcard that owns NS",
 		Why:   "RFC 4592 section 4.2: what it means is not defined; here it is data of the synthesized name and no cut",
 		Match: func(c *Case, _ []Part) bool { return c.wildcard(dns.TypeNS) },
