@@ -60,6 +60,18 @@ func TestBreaksTurnRed(t *testing.T) {
 	}
 }
 
+// The text each mutant replaces is there, once, and what comes of it compiles.
+func TestMutantsBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds a binary for each")
+	}
+	for _, name := range mutantNames() {
+		if _, err := buildMutant(t.TempDir(), name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestPlan(t *testing.T) {
 	session := func(seed uint64) *session {
 		return &session{options: options{seed: seed, duration: 5 * time.Minute, out: io.Discard}, disks: &disks{mounted: true}}

@@ -32,6 +32,7 @@ func main() {
 	flag.StringVar(&o.bin, "eider", "", "the binary to run (it is built if empty)")
 	flag.StringVar(&o.dir, "dir", "", "where folders and logs go (a temporary folder if empty)")
 	flag.StringVar(&o.breaks, "break", "", "break something on purpose: the run must be red, and the exit status is 0 if it is")
+	flag.StringVar(&o.mutant, "mutant", "", "run nodes with a promise taken out of their source: the run must be red, and the exit status is 0 if it is")
 	flag.BoolVar(&o.race, "race", false, "build the binary with the race detector")
 	flag.BoolVar(&o.verbose, "v", false, "say what is done")
 	flag.Parse()
@@ -56,6 +57,9 @@ func printKinds() {
 	for _, name := range breakNames() {
 		fmt.Printf("-break %-10s %s\n", name, breaks[name])
 	}
+	for _, name := range mutantNames() {
+		fmt.Printf("-mutant %-9s %s\n", name, mutants[name].what)
+	}
 }
 
 func (o *options) check(only string) error {
@@ -73,6 +77,13 @@ func (o *options) check(only string) error {
 	}
 	if _, ok := breaks[o.breaks]; o.breaks != "" && !ok {
 		return fmt.Errorf("-break: there is no %q; -kinds lists them", o.breaks)
+	}
+	m, ok := mutants[o.mutant]
+	if o.mutant != "" && !ok {
+		return fmt.Errorf("-mutant: there is no %q; -kinds lists them", o.mutant)
+	}
+	if ok && only == "" {
+		o.only = strings.Split(m.only, ",")
 	}
 	return nil
 }
@@ -117,8 +128,8 @@ func (o options) all(sizes string, duration time.Duration, keep bool) int {
 	if !red && !keep && o.dir == "" {
 		_ = os.RemoveAll(top)
 	}
-	if o.breaks != "" {
-		fmt.Fprintf(o.out, "broken on purpose (%s: %s): red %t\n", o.breaks, breaks[o.breaks], red)
+	if o.breaks != "" || o.mutant != "" {
+		fmt.Fprintf(o.out, "broken on purpose (%s%s: %s%s): red %t\n", o.breaks, o.mutant, breaks[o.breaks], mutants[o.mutant].what, red)
 		red = !red
 	}
 	if red {
@@ -132,7 +143,12 @@ func (o options) once(ctx context.Context) (ok bool, err error) {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return false, err
 	}
-	if o.bin == "" {
+	switch {
+	case o.mutant != "":
+		if o.bin, err = buildMutant(filepath.Dir(o.dir), o.mutant); err != nil {
+			return false, err
+		}
+	case o.bin == "":
 		var flags []string
 		if o.race {
 			flags = append(flags, "-race")

@@ -38,6 +38,7 @@ type options struct {
 	nodes    int
 	only     []string // kinds; empty: all
 	breaks   string   // what to break on purpose
+	mutant   string   // what to take out of the nodes
 	race     bool
 	verbose  bool
 	out      io.Writer
