@@ -14,7 +14,8 @@ import (
 )
 
 // The walk-through of README.md runs as it stands, but for the ports, which are
-// free ones here, and for `make build`, since the binary is there already.
+// free ones here, and for `make build`, since the binary is there already. The block
+// about updates follows it, if nsupdate is installed.
 func TestREADMEWalkthrough(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	must(t, err)
@@ -26,18 +27,30 @@ func TestREADMEWalkthrough(t *testing.T) {
 	if !ok || !ok2 || !ok3 {
 		t.Fatal("README.md has no walkthrough block any more")
 	}
+	_, after, ok = strings.Cut(string(readme), "<!-- update:")
+	_, after, ok2 = strings.Cut(after, "```sh\n")
+	update, _, ok3 := strings.Cut(after, "```")
+	if !ok || !ok2 || !ok3 {
+		t.Fatal("README.md has no block about updates any more")
+	}
+	wants := []string{"192.0.2.10", "192.0.2.77", "leader", "OK index=", "$ORIGIN example.org."}
+	if _, err := exec.LookPath("nsupdate"); err == nil {
+		block += update
+		wants = append(wants, "192.0.2.99", "--key ddns-key. --allow update --owner subtree:dyn.example.org.", "hmac-sha256")
+	}
 	config, err := os.ReadFile(filepath.Join(root, "cluster-config.json"))
 	must(t, err)
 	ports, err := eidertest.FreePorts(9)
 	must(t, err)
-	port := regexp.MustCompile(`127\.0\.0\.1:(\d+)`)
+	port := regexp.MustCompile(`127\.0\.0\.1[: ]\d+`) // nsupdate takes them with a space between
 	free := map[string]string{}
 	swap := func(text string) string {
 		return port.ReplaceAllStringFunc(text, func(addr string) string {
-			if free[addr] == "" {
-				free[addr] = "127.0.0.1:" + strconv.Itoa(ports[len(free)])
+			host, number := addr[:len("127.0.0.1:")], addr[len("127.0.0.1:"):]
+			if free[number] == "" {
+				free[number] = strconv.Itoa(ports[len(free)])
 			}
-			return free[addr]
+			return host + free[number]
 		})
 	}
 	dir := t.TempDir()
@@ -53,7 +66,7 @@ func TestREADMEWalkthrough(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"192.0.2.10", "192.0.2.77", "leader", "OK index=", "$ORIGIN example.org."} {
+	for _, want := range wants {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("the walk-through printed no %q:\n%s", want, out)
 		}
