@@ -8,10 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/cmd/eidertest"
@@ -125,10 +128,14 @@ func (s *session) open() error {
 	if err != nil {
 		return err
 	}
+	host := ownHost()
 	for i, n := range s.cluster.Nodes {
+		for _, address := range []*string{&n.Raft, &n.Query, &n.HTTP} {
+			*address = strings.Replace(*address, "127.0.0.1", host, 1)
+		}
 		n.Socket = filepath.Join(s.dir, n.ID+".sock") // not within the folder, which may be full or gone
 		ids, addresses = append(ids, n.ID), append(addresses, n.Raft)
-		listens = append(listens, fmt.Sprintf("127.0.0.1:%d", ports[3*s.options.nodes+i]))
+		listens = append(listens, fmt.Sprintf("%s:%d", host, ports[3*s.options.nodes+i]))
 		s.nodes = append(s.nodes, &node{Node: n, index: i, client: admin.NewClient(n.Socket)})
 	}
 	if err := s.rewrite(listens); err != nil {
@@ -148,6 +155,16 @@ func (s *session) open() error {
 	return s.seedZone()
 }
 
+// ownHost is a loopback address nobody else here uses, most likely: while a node is
+// down another test may take its port, and it could not start again.
+func ownHost() string {
+	if runtime.GOOS != "linux" {
+		return "127.0.0.1" // elsewhere it is the only one
+	}
+	r := rand.Uint32()
+	return fmt.Sprintf("127.%d.%d.%d", 1+r%250, (r>>8)%250, 1+(r>>16)%250)
+}
+
 // rewrite gives each node of the config a raft_listen behind the mesh, and its
 // socket a place outside its data folder.
 func (s *session) rewrite(listens []string) error {
@@ -161,6 +178,7 @@ func (s *session) rewrite(listens []string) error {
 	}
 	for i, n := range s.nodes {
 		keys := config["nodes"].(map[string]any)[n.ID].(map[string]any)
+		keys["raft_loc"], keys["query_loc"], keys["http_loc"] = n.Raft, n.Query, n.HTTP
 		keys["raft_listen"], keys["admin_loc"] = listens[i], n.Socket
 	}
 	if b, err = json.MarshalIndent(config, "", "  "); err != nil {
@@ -182,7 +200,16 @@ func (s *session) seedZone() error {
 	} else {
 		s.first = serialIn(got)
 	}
-	return s.wholeWithin(healTime)
+	for _, n := range s.nodes {
+		err := eidertest.Until("node "+n.ID+" answers", func() bool {
+			r, err := n.ask("fixed."+apex, dns.TypeA)
+			return err == nil && len(r.Answer) == 1
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leader is the index of the node that leads, -1 if none says so.
