@@ -80,7 +80,11 @@ func (s *session) printHistory(all []entry, failures []string) {
 	}
 	defer file.Close()
 	w := bufio.NewWriter(file)
-	defer w.Flush()
+	defer func() {
+		if err := w.Flush(); err != nil {
+			fmt.Fprintln(s.out, "the history is not written whole:", err)
+		}
+	}()
 	fmt.Fprintln(s.out, "the history of what is named above:")
 	for _, e := range all {
 		fmt.Fprintln(w, e)

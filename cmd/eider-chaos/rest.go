@@ -108,10 +108,7 @@ func (f *injection) spoil(path string) (what string, err error) {
 func (f *injection) rejoin(n *node) {
 	f.start(n)
 	deadline := time.Now().Add(operatorAfter)
-	for {
-		if !n.Running() {
-			break
-		}
+	for n.Running() {
 		if f.s.lagging() == nil {
 			n.whole()
 			f.log("node %s caught up by itself", n.ID)
