@@ -14,6 +14,7 @@ import (
 // most others reply with, or are silent as they are.
 func (r *runner) hostile(s *set, families []*gen.Family) error {
 	var packets []gen.Hostile
+	var about [][]diff.Zone // by packet
 	for _, f := range families {
 		n := (r.o.questions*len(f.Zones) + r.o.zones - 1) / r.o.zones
 		for i := range s.loaded {
@@ -21,7 +22,10 @@ func (r *runner) hostile(s *set, families []*gen.Family) error {
 				n = 0 // nobody is to be outvoted for a zone it does not have
 			}
 		}
-		packets = append(packets, f.Hostile(r.o.seed, n*r.o.hostile/1000)...)
+		known := facts(f)
+		for _, p := range f.Hostile(r.o.seed, n*r.o.hostile/1000) {
+			packets, about = append(packets, p), append(about, known)
+		}
 	}
 	servers := append(s.peers[:len(s.peers):len(s.peers)], s.eider)
 	replies, errs := make([][][]byte, len(servers)), make([]error, len(servers))
@@ -55,16 +59,19 @@ func (r *runner) hostile(s *set, families []*gen.Family) error {
 				most = o
 			}
 		}
-		class := fmt.Sprintf("hostile: %s", p.Kind)
-		switch {
-		case most == ours:
+		var class string
+		switch most {
+		case ours:
 			class = "hostile: as most others"
-		case most == "":
+		case "":
 			if class = "hostile: the others are not agreed, and one does as we do"; votes[ours] == 0 {
 				class = "hostile: the others are not agreed, and none does as we do"
 			}
 		default:
 			rule := diff.Explain(p.Packet, ours, most)
+			if rule == "" {
+				rule = s.asQuestion(p.Packet, about[k], replies, k)
+			}
 			if rule != "" {
 				class = "hostile: " + rule
 				break
@@ -90,4 +97,35 @@ func outcome(reply []byte) string {
 		return "unreadable"
 	}
 	return diff.RcodeName(p.Rcode)
+}
+
+// asQuestion names the rule that explains the difference to a packet which, odd as it
+// is, asks a question that rules have something to say about.
+func (s *set) asQuestion(packet []byte, zones []diff.Zone, replies [][][]byte, k int) (rule string) {
+	last := len(s.peers)
+	c := diff.Case{Zones: zones}
+	var why string
+	if c.Name, c.Type, c.DO = diff.Question(packet); c.Name == "" {
+		return ""
+	}
+	if c.Ours, why = parsed(replies[last][k]); why != "" {
+		return ""
+	}
+	for i := range replies {
+		if reply, _ := parsed(replies[i][k]); reply != nil {
+			c.All = append(c.All, reply.Sections[diff.Answer]...)
+		}
+	}
+	for i, p := range s.peers {
+		c.Peer = p.Name
+		if c.Theirs, why = parsed(replies[i][k]); why != "" || c.Theirs.Rcode == c.Ours.Rcode {
+			continue
+		}
+		one, _ := c.Compare()
+		if one == "" {
+			return ""
+		}
+		rule = one
+	}
+	return rule
 }

@@ -8,6 +8,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -66,7 +67,8 @@ func main() {
 	s, err := run(o, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "eider-conformance:", err)
-		if _, ok := err.(noPeer); ok || s == nil {
+		var none noPeer
+		if errors.As(err, &none) || s == nil {
 			os.Exit(2)
 		}
 		os.Exit(1)

@@ -72,6 +72,20 @@ var HostileRules = []HostileRule{
 	},
 }
 
+// Question is the name, in lower-case wire form, the type and DO of a packet; the name
+// is "" if it cannot be read.
+func Question(p []byte) (qname string, qtype uint16, do bool) {
+	r, err := Parse(p)
+	if err != nil || len(r.Question) == 0 {
+		return "", 0, false
+	}
+	qname, end, err := name(p, 12)
+	if err != nil || end+2 > len(p) {
+		return "", 0, false
+	}
+	return qname, binary.BigEndian.Uint16(p[end:]), r.DO
+}
+
 // qtype is the type asked for by a packet whose question can be read, else -1.
 func qtype(p []byte) int {
 	if len(p) < 12 {

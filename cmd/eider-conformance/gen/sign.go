@@ -192,8 +192,11 @@ func (s *signer) nsec3() {
 		default:
 			types = l.n.types(dns.TypeRRSIG)
 		}
-		s.add(&dns.NSEC3{Hdr: dns.RR_Header{Name: fmt.Sprintf("%s.%s", l.hash, s.z.Apex), Rrtype: dns.TypeNSEC3, Class: dns.ClassINET, Ttl: s.ttl}, Hash: dns.SHA1, Flags: flags, Iterations: o.Iterations,
-			SaltLength: salt, Salt: o.Salt, HashLength: 20, NextDomain: chain[(i+1)%len(chain)].hash, TypeBitMap: types})
+		s.add(&dns.NSEC3{
+			Hdr:  dns.RR_Header{Name: fmt.Sprintf("%s.%s", l.hash, s.z.Apex), Rrtype: dns.TypeNSEC3, Class: dns.ClassINET, Ttl: s.ttl},
+			Hash: dns.SHA1, Flags: flags, Iterations: o.Iterations, SaltLength: salt, Salt: o.Salt,
+			HashLength: 20, NextDomain: chain[(i+1)%len(chain)].hash, TypeBitMap: types,
+		})
 	}
 }
 

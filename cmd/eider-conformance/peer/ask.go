@@ -17,6 +17,7 @@ const (
 	window    = 32                     // questions under way at once
 	patience  = 700 * time.Millisecond // until a question is asked again
 	tries     = 6
+	hang      = 4                      // times patience without any reply: it hangs
 	silence   = 400 * time.Millisecond // until a packet is taken to have no reply
 	hushTries = 2
 	hushed    = 128 // packets under way at once that may get no reply
@@ -63,6 +64,7 @@ func (s *Server) Ask(packets [][]byte, tcp bool) ([][]byte, error) {
 	defer conn.Close()
 	replies, tried, open := make([][]byte, len(packets)), make([]uint8, len(packets)), make([]int, 0, window)
 	buf := make([]byte, 65536)
+	quiet := 0 // deadlines since the last reply
 	for next := 0; next < len(packets) || len(open) > 0; {
 		var err error
 		for len(open) < window && next < len(packets) && err == nil {
@@ -75,7 +77,16 @@ func (s *Server) Ask(packets [][]byte, tcp bool) ([][]byte, error) {
 			_ = conn.SetReadDeadline(time.Now().Add(patience))
 			n, err = conn.Read(buf)
 		}
+		if quiet++; err == nil {
+			quiet = 0
+		}
 		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && quiet == hang && s.revive != nil:
+			if err := s.single(conn, packets, open, replies, buf, true); err != nil {
+				return nil, err
+			}
+			open, quiet = open[:0], 0
+			continue
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			again := open[:0]
 			for _, i := range open {
@@ -87,7 +98,7 @@ func (s *Server) Ask(packets [][]byte, tcp bool) ([][]byte, error) {
 			open = again
 			continue
 		case errors.Is(err, syscall.ECONNREFUSED): // it died of one of these
-			if err := s.single(conn, packets, open, replies, buf); err != nil {
+			if err := s.single(conn, packets, open, replies, buf, false); err != nil {
 				return nil, err
 			}
 			open = open[:0]
@@ -118,10 +129,10 @@ func take(p []byte, open []int, replies [][]byte) []int {
 	return open
 }
 
-// single asks questions one at a time, after the server has died of one of them. The
-// one it dies of again gets no reply.
-func (s *Server) single(conn net.Conn, packets [][]byte, open []int, replies [][]byte, buf []byte) error {
-	if err := s.back(); err != nil {
+// single asks questions one at a time, after the server has died of one of them or
+// hangs in it. The one it does that again with gets no reply.
+func (s *Server) single(conn net.Conn, packets [][]byte, open []int, replies [][]byte, buf []byte, hangs bool) error {
+	if err := s.back(hangs); err != nil {
 		return err
 	}
 	for _, i := range open {
@@ -134,8 +145,9 @@ func (s *Server) single(conn net.Conn, packets [][]byte, open []int, replies [][
 					take(buf[:n], []int{i}, replies)
 				}
 			}
-			if errors.Is(err, syscall.ECONNREFUSED) {
-				if err := s.back(); err != nil {
+			refused := errors.Is(err, syscall.ECONNREFUSED)
+			if refused || replies[i] == nil && try == 2 {
+				if err := s.back(!refused); err != nil {
 					return err
 				}
 			}
@@ -144,12 +156,12 @@ func (s *Server) single(conn net.Conn, packets [][]byte, open []int, replies [][
 	return nil
 }
 
-// back waits until a server that does not listen does so again.
-func (s *Server) back() error {
+// back waits until a server that does not listen, or hangs, answers again.
+func (s *Server) back(hangs bool) error {
 	if s.revive == nil {
 		return fmt.Errorf("%s does not listen any more: %w", s.Name, syscall.ECONNREFUSED)
 	}
-	return s.revive()
+	return s.revive(hangs)
 }
 
 func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
@@ -165,7 +177,7 @@ func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
 		if conn == nil {
 			c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
 			if errors.Is(err, syscall.ECONNREFUSED) {
-				if err = s.back(); err == nil {
+				if err = s.back(false); err == nil {
 					continue
 				}
 			}

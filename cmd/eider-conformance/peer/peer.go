@@ -31,11 +31,11 @@ type Server struct {
 	Name   string
 	Addr   string // host:port, UDP and TCP
 	Log    func() string
-	Deaths int // how often it died of a question and was started again
+	Deaths int // how often it died of a question, or never came back from it, and was started again
 
 	failed string
 	stop   func()
-	revive func() error // starts it again if it has died; nil: it does so itself
+	revive func(hangs bool) error // starts it again if it has died or hangs; nil: it must do neither
 }
 
 // Stop ends the server's process, and waits for it.
@@ -110,7 +110,11 @@ func (k Kind) Start(dir string, zones []Zone) (*Server, error) {
 	}
 	s := &Server{Name: k.Name, Addr: net.JoinHostPort("127.0.0.1", port), Log: out.String, failed: k.failed}
 	s.stop = func() { end(process, exited) }
-	s.revive = func() error {
+	s.revive = func(hangs bool) error {
+		if hangs {
+			_ = process.Kill()
+			<-exited
+		}
 		select {
 		case <-exited:
 		case <-time.After(patience): // NSD starts its own children again
