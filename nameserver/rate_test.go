@@ -264,8 +264,11 @@ func TestAccess(t *testing.T) {
 		from string
 		want int
 	}{
-		{"192.0.2.1", dns.RcodeSuccess}, {"192.0.2.129", dns.RcodeRefused}, {"198.51.100.1", dns.RcodeRefused},
-		{"2001:db8::1", dns.RcodeSuccess}, {"2001:db9::1", dns.RcodeRefused},
+		{"192.0.2.1", dns.RcodeSuccess},
+		{"192.0.2.129", dns.RcodeRefused},
+		{"198.51.100.1", dns.RcodeRefused},
+		{"2001:db8::1", dns.RcodeSuccess},
+		{"2001:db9::1", dns.RcodeRefused},
 	} {
 		for _, transport := range []Transport{UDP, TCP} {
 			r := askFrom(t, s, cookieQuery(), tt.from, transport)

@@ -542,8 +542,3 @@ func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
-
-func replied(s *Server) uint64 {
-	st := s.Stats()
-	return st.Total()
-}

@@ -60,8 +60,6 @@ const (
 	// maxSetHere and maxEntry keep buckets small to copy: what is longer, in octets, is in the tree alone.
 	maxSetHere = 1 << 10
 	maxEntry   = 4 << 10
-
-	zonePayload = 4 + 3*8
 )
 
 var nameSeed = maphash.MakeSeed()

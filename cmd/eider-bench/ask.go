@@ -187,7 +187,8 @@ func pace(port int, list []question, do bool, rate int, d time.Duration) (paced,
 			if errors.Is(err, net.ErrClosed) {
 				return
 			} else if err != nil || n < 12 {
-				if e, ok := err.(net.Error); ok && e.Timeout() {
+				var e net.Error
+				if errors.As(err, &e) {
 					return
 				}
 				continue

@@ -242,6 +242,6 @@ func (b *busyRun) print(out io.Writer) {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.P50, row.s.P99, row.s.P999, row.s.Max)
 	}
-	w.Flush()
+	_ = w.Flush()
 	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds)\n", b.Ratio, b.Rounds)
 }

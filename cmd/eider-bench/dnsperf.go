@@ -36,8 +36,10 @@ func (q *querySession) load(w *workload, port int, file string, d time.Duration)
 }
 
 func (q *querySession) dnsperf(w *workload, port int, file string, d time.Duration) (load, error) {
-	args := []string{"dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", file, "-q", outstanding, "-T", "1",
-		"-l", strconv.Itoa(max(1, int(d/time.Second))), "-t", "1", "-O", "suppress=timeout,unexpected,congestion,sendfailed,sockready"}
+	args := []string{
+		"dnsperf", "-s", "127.0.0.1", "-p", strconv.Itoa(port), "-d", file, "-q", outstanding, "-T", "1",
+		"-l", strconv.Itoa(max(1, int(d/time.Second))), "-t", "1", "-O", "suppress=timeout,unexpected,congestion,sendfailed,sockready",
+	}
 	switch w.transport {
 	case "udp":
 		args = append(args, "-c", udpClients)

@@ -30,7 +30,7 @@ func (q *querySession) print(out io.Writer) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%.0f\t%d\t%s\t%s\t%s\t%s\t%s\t\n", name, r.Server, r.CPU, ratio, spread, r.PerSecond, r.Lost+r.PacedLost, some(r.Average), some(r.PacedCPU), some(r.P50), some(r.P99), wrong)
 	}
-	w.Flush()
+	_ = w.Flush()
 	for i := range q.Results {
 		if r := &q.Results[i]; r.FirstBad != "" {
 			fmt.Fprintf(out, "  wrong: %s, %s: %s\n", r.Workload, r.Server, r.FirstBad)
@@ -46,7 +46,7 @@ func (q *querySession) print(out io.Writer) {
 			}
 			fmt.Fprintf(w, "%s\t%s\t%.3f\t%s\t%.1f\t%d\t%d\t\n", l.Data, l.Server, l.FirstAnswer, full, l.Idle, l.Memory, l.Anonymous)
 		}
-		w.Flush()
+		_ = w.Flush()
 	}
 	if q.Busy != nil {
 		q.Busy.print(out)
