@@ -175,3 +175,36 @@ func TestJudgeSerial(t *testing.T) {
 		}
 	}
 }
+
+func TestJudgeMarkers(t *testing.T) {
+	pair := [2]string{"p-a", "p-b"}
+	for _, tt := range []struct {
+		rule    string
+		expect  map[string]presence
+		pairs   [][2]string
+		records map[string]int
+		good    bool
+	}{
+		{"acknowledged and there", map[string]presence{"m": present}, nil, map[string]int{"m": 1}, true},
+		{"acknowledged and not there", map[string]presence{"m": present}, nil, nil, false},
+		{"there twice", map[string]presence{"m": present}, nil, map[string]int{"m": 2}, false},
+		{"removed and there", map[string]presence{"m": absent}, nil, map[string]int{"m": 1}, false},
+		{"unknown and there", map[string]presence{"m": either}, nil, map[string]int{"m": 1}, true},
+		{"unknown and not there", map[string]presence{"m": either}, nil, nil, true},
+		{"from nowhere", nil, nil, map[string]int{"m": 1}, false},
+		{"an unknown transaction, both", map[string]presence{"p-a": either, "p-b": either}, [][2]string{pair}, map[string]int{"p-a": 1, "p-b": 1}, true},
+		{"an unknown transaction, half of it", map[string]presence{"p-a": either, "p-b": either}, [][2]string{pair}, map[string]int{"p-a": 1}, false},
+		{"a known transaction, one removed with an unknown outcome", map[string]presence{"p-a": either, "p-b": either}, nil, map[string]int{"p-a": 1}, true},
+	} {
+		s := &session{counts: map[string]int{}, options: options{out: io.Discard}}
+		s.clients = []*client{{expect: tt.expect, pairs: tt.pairs}}
+		records := map[string]int{}
+		for name, n := range tt.records {
+			records[name] = n
+		}
+		s.judgeMarkers(records)
+		if (s.failed == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, s.failures)
+		}
+	}
+}

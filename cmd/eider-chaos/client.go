@@ -55,6 +55,7 @@ type client struct {
 	next    int      // number of the next marker
 	markers []string // present ones, oldest first
 	expect  map[string]presence
+	pairs   [][2]string // of transactions with an unknown outcome: nobody touches them again
 	entries []entry
 	checked int // reads of what it wrote
 }
@@ -158,8 +159,11 @@ func (c *client) pair() entry {
 	c.entries = append(c.entries, e)
 	c.note(e, a, present)
 	c.note(e, b, present)
-	if e.out.status == record.OK {
+	switch {
+	case e.out.status == record.OK:
 		c.markers = append(c.markers, a, b)
+	case !e.out.known:
+		c.pairs = append(c.pairs, [2]string{a, b})
 	}
 	return e
 }

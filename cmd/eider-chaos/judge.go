@@ -71,8 +71,12 @@ func (s *session) judge() {
 // judgeMarkers: what was acknowledged is there once, or gone, as it was left.
 func (s *session) judgeMarkers(records map[string]int) {
 	delete(records, "fixed."+apex)
-	pairs := map[string]int{}
 	for _, c := range s.clients {
+		for _, p := range c.pairs {
+			if records[p[0]] != records[p[1]] {
+				s.fail("half a transaction: %s is there %d times and %s %d times", p[0], records[p[0]], p[1], records[p[1]])
+			}
+		}
 		for name, want := range c.expect {
 			got := records[name]
 			delete(records, name)
@@ -83,15 +87,8 @@ func (s *session) judgeMarkers(records map[string]int) {
 			case want == absent && got != 0:
 				s.count("came back")
 				s.fail("came back: %s was acknowledged as removed and is there", name)
-			case want == either && strings.HasPrefix(name, "p"):
-				pairs[strings.TrimRight(strings.TrimSuffix(name, "."+apex), "ab")] += 1 - 2*got
 			}
 			s.count("markers")
-		}
-	}
-	for name, sum := range pairs {
-		if sum == 0 {
-			s.fail("half a transaction: of %sa and %sb one is there", name, name)
 		}
 	}
 	for name := range records {
