@@ -2,6 +2,7 @@ package update
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/miekg/dns"
 
@@ -125,7 +126,16 @@ func (m *message) decode(c cursor, signed int) rcode {
 	if c.at != len(c.msg) {
 		return formErr
 	}
+	// RFC 2136 section 3.2.5: RRsets are compared after all others were looked at.
+	slices.SortStableFunc(m.pre, func(a, b record.Precondition) int { return rank(&a) - rank(&b) })
 	return code
+}
+
+func rank(p *record.Precondition) int {
+	if p.Kind == record.PreRRsetEquals {
+		return 1
+	}
+	return 0
 }
 
 // prerequisite is RFC 2136 section 3.2.5, as far as it needs no zone.

@@ -96,7 +96,15 @@ func (s *Server) Close() { s.cancel() }
 
 // Handle answers one message; nil for one that gets no answer. It blocks for
 // up to patience, so it is not for the goroutines that answer queries.
-func (s *Server) Handle(msg []byte, from netip.AddrPort, tcp bool) []byte {
+//
+// A panic is one message without an answer and one line at level Error.
+func (s *Server) Handle(msg []byte, from netip.AddrPort, tcp bool) (reply []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Log.Error("update handler panicked", slog.Any("err", p))
+			reply = nil
+		}
+	}()
 	if len(msg) < headerSize || msg[2]&flagQR != 0 || msg[2]>>3&15 != opcodeUpdate {
 		return nil
 	}

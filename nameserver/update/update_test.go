@@ -213,6 +213,7 @@ func TestRFC2136(t *testing.T) {
 		{"2.4.5 name is not in use: it is", "www.example.org. 0 NONE ANY", add, dns.RcodeYXDomain, "", added},
 		{"2.4.5 name is not in use: an empty non-terminal is not", "ent.example.org. 0 NONE ANY", add, dns.RcodeSuccess, added, ""},
 		{"3.2 the first of several that fails decides", "www.example.org. 0 ANY A|no.example.org. 0 ANY ANY|www.example.org. 0 NONE ANY", add, dns.RcodeNameError, "", added},
+		{"3.2.5 RRsets are compared last", "www.example.org. 0 IN A 192.0.2.99|no.example.org. 0 ANY ANY", add, dns.RcodeNameError, "", added},
 		{"3.2.1 a TTL", "www.example.org. 1 ANY A", add, dns.RcodeFormatError, "", added},
 		{"3.2.2 a name outside the zone", "www.example.net. 0 ANY A", add, dns.RcodeNotZone, "", added},
 		{"3.2.5 class ANY with rdata", "www.example.org. 0 ANY A 192.0.2.10", add, dns.RcodeFormatError, "", added},
@@ -448,6 +449,19 @@ func TestSentAgain(t *testing.T) {
 	again(signed, abroad, dns.RcodeSuccess) // itself, whoever brings it
 	if n := strings.Count(b.dump(), "192.0.2.77") + strings.Count(b.dump(), "192.0.2.78"); n != 2 {
 		t.Errorf("%d records", n)
+	}
+}
+
+// A bug costs one answer, not the node.
+func TestPanic(t *testing.T) {
+	b := newBench(t, fromHome())
+	b.o.Propose = func(context.Context, []record.Change) ([]record.Result, error) { panic("a bug") }
+	msg := pack(t, updateMsg(t, 1, "", "new.example.org. 60 IN A 192.0.2.77"))
+	if reply := b.Handle(msg, home, false); reply != nil {
+		t.Errorf("answered %x", reply)
+	}
+	if len(b.pending)+len(b.waiting) != 0 {
+		t.Error("its place is still taken")
 	}
 }
 
