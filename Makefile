@@ -71,7 +71,7 @@ CHAOS ?= 3m
 chaos: build ## real clusters under faults for CHAOS (3m), every change accounted for; SEED=n repeats a schedule
 	$(GO) run ./cmd/eider-chaos -eider $(BIN)/eider -duration $(CHAOS) -seed $(or $(SEED),0)
 
-bench: build ## measure three real nodes: visibility, write gap, a million records
+bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 25 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
 
 conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (10 to 20 min)

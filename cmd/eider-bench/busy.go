@@ -136,7 +136,7 @@ func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, e
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c, err := eidertest.New(q.eider, dir, 3, map[string]any{"limits": map[string]any{"workers": 1, "snapshot_entries": busySnapshots}})
+	c, err := eidertest.New(q.eider, dir, 3, map[string]any{"limits": map[string]any{"workers": 1, "rrl": 0, "snapshot_entries": busySnapshots}})
 	if err != nil {
 		return nil, err
 	}

@@ -113,10 +113,10 @@ func (in *instance) stop() {
 	}
 }
 
-// startEider loads the zones into a single node with one UDP worker, and starts it
+// startEider loads the zones into a single node with one UDP worker and no rate limit, and starts it
 // again: what is measured is a node that finds its data on disk.
 func (q *querySession) startEider(in *instance, dir string, d *dataset) error {
-	c, err := eidertest.New(q.eider, dir, 1, map[string]any{"limits": map[string]any{"workers": 1}})
+	c, err := eidertest.New(q.eider, dir, 1, map[string]any{"limits": map[string]any{"workers": 1, "rrl": 0}})
 	if err != nil {
 		return err
 	}
