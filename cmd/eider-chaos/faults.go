@@ -141,6 +141,9 @@ func (s *session) inject(ctx context.Context, schedule []fault) {
 			return
 		case <-time.After(time.Until(began.Add(f.at + late))):
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		in := &injection{s: s, fault: f, ctx: ctx, rnd: rand.New(rand.NewPCG(f.seed, 0))}
 		if f.kind.alone {
 			if err := s.recover(healTime); err != nil {

@@ -114,7 +114,7 @@ func (f *injection) rejoin(n *node) {
 			f.log("node %s caught up by itself", n.ID)
 			return
 		}
-		if time.Now().After(deadline) || f.ctx.Err() != nil {
+		if time.Now().After(deadline) {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
