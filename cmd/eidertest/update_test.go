@@ -287,3 +287,73 @@ func TestUpdateWhileLeadersDie(t *testing.T) {
 	}
 	t.Logf("%d messages in %d packets, %d without an answer in 500 ms, over %d kills", clients*each, sent.Load(), silent.Load(), kills)
 }
+
+// The commands about keys and rules, and what they say when something is wrong.
+func TestKeysAndRules(t *testing.T) {
+	c := startCluster(t, 1, map[string]any{"secret_file": "secret.key"})
+	for _, tt := range []struct {
+		args string
+		ok   bool
+		want string
+	}{
+		{"key list", true, ""},
+		{"key add k1", false, "eider key init-secret"},
+		{"key init-secret", true, "made secret.key"},
+		{"key init-secret", false, "there already"},
+		{"key add k1 --secret " + updateSecret, true, "OK index="},
+		{"key add K1", false, "already"},
+		{"key add k2 --algorithm hmac-md5 --json", true, `{"index":`},
+		{"key add k3 --algorithm md5", false, "no algorithm"},
+		{"key add k3 --secret ***", false, "not base64"},
+		{"key list", true, "k1.\thmac-sha256\nk2.\thmac-md5\n"},
+		{"key list --json", true, `{"name":"k1.","algorithm":"hmac-sha256","usable":true}`},
+		{"key export k1", true, "secret \"" + updateSecret + "\";"},
+		{"key export k1 --format knot", true, "  - id: k1\n    algorithm: hmac-sha256\n    secret: " + updateSecret},
+		{"key export k1 --format knsupdate", true, "hmac-sha256:k1:" + updateSecret},
+		{"key export k9", false, "there is no key k9."},
+		{"acl add --zone zone.test --key k1 --allow update", true, "rule=1"},
+		{"acl add --zone zone.test --prefix 192.0.2.0/24 --allow update --owner subtree:dyn.zone.test --type A,CAA --json", true, `"rule":2`},
+		{"acl add --zone zone.test --key k1 --allow transfer", false, "there is update"},
+		{"acl add --zone zone.test --allow update", false, "a key, a prefix, or both"},
+		{"acl add --key k1 --allow update", false, "--zone"},
+		{"acl add --zone zone.test --key k9 --allow update", false, "eider key add k9"},
+		{"acl add --zone zone.test --prefix 192.0.2.0/33 --allow update", false, "192.0.2.0/33"},
+		{"acl list", true, "1\t--zone zone.test. --key k1. --allow update\n2\t--zone zone.test. --prefix 192.0.2.0/24 --allow update --owner subtree:dyn.zone.test. --type A --type CAA\n"},
+		{"key remove k1", false, "acl remove 1"},
+		{"acl remove 1", true, "OK index="},
+		{"acl remove 1", false, "there is no rule 1"},
+		{"acl remove x", false, "no number"},
+		{"key remove k1", true, "OK index="},
+		{"key list", true, "k2."},
+	} {
+		out, err := c.Run(append(strings.Fields(tt.args), "-c", c.Config)...)
+		if (err == nil) != tt.ok || !strings.Contains(out, tt.want) {
+			t.Errorf("eider %s: %v, want %v with %q:\n%s", tt.args, err, tt.ok, tt.want, out)
+		}
+	}
+	if strings.Contains(c.Nodes[0].Log(), updateSecret) {
+		t.Error("the log shows a secret")
+	}
+}
+
+// knsupdate of Knot against a follower.
+func TestKnsupdate(t *testing.T) {
+	knsupdate, err := exec.LookPath("knsupdate")
+	if err != nil {
+		t.Skip("knsupdate is not installed (Debian: knot-dnsutils)")
+	}
+	c := updatable(t)
+	waitAccess(t, c)
+	node := followerOf(t, c)
+	host, port, err := net.SplitHostPort(node.Query)
+	must(t, err)
+	key := strings.TrimSpace(run(t, c, "key", "export", "ddns", "--format", "knsupdate"))
+	for _, args := range [][]string{{"-y", key}, {"-v", "-y", key}} {
+		cmd := exec.Command(knsupdate, args...)
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("server %s %s\nzone zone.test.\nprereq nxdomain k%d.zone.test.\nupdate add k%d.zone.test. 60 A 192.0.2.5\nsend\n", host, port, len(args), len(args)))
+		out, err := cmd.CombinedOutput()
+		if got := node.Data(fmt.Sprintf("k%d.zone.test.", len(args)), dns.TypeA); err != nil || len(got) != 1 {
+			t.Errorf("knsupdate %v: %v, %q\n%s", args[:len(args)-1], err, got, out)
+		}
+	}
+}
