@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -272,6 +273,25 @@ func (c *Case) foreign() bool {
 				}
 			}
 		}
+	}
+	return false
+}
+
+// onlyAliases tells whether there is nothing in an answer but what leads elsewhere.
+func (r *Reply) onlyAliases() bool {
+	return !slices.ContainsFunc(r.Sections[Answer], func(rr Record) bool {
+		return rr.Type != dns.TypeCNAME && rr.Type != dns.TypeDNAME && rr.Type != dns.TypeRRSIG
+	})
+}
+
+// zeroOctet tells whether a label of a name in wire form has an octet 0.
+func zeroOctet(name string) bool {
+	for len(name) > 1 {
+		n := 1 + int(name[0])
+		if strings.IndexByte(name[1:n], 0) >= 0 {
+			return true
+		}
+		name = name[n:]
 	}
 	return false
 }

@@ -17,6 +17,7 @@ const (
 	window    = 32                     // questions under way at once
 	patience  = 700 * time.Millisecond // until a question is asked again
 	tries     = 6
+	maxDials  = 20
 	hang      = 4                      // times patience without any reply: it hangs
 	silence   = 400 * time.Millisecond // until a packet is taken to have no reply
 	hushTries = 2
@@ -172,11 +173,12 @@ func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
 			_ = conn.Close()
 		}
 	}()
-	fails, step := 0, window/2
+	fails, step, dials := 0, window/2, 0
 	for from := 0; from < len(packets); {
 		if conn == nil {
 			c, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
-			if errors.Is(err, syscall.ECONNREFUSED) {
+			if err != nil && dials < maxDials {
+				dials++
 				if err = s.back(false); err == nil {
 					continue
 				}
@@ -184,7 +186,7 @@ func (s *Server) askTCP(packets [][]byte) ([][]byte, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s over TCP: %w", s.Name, err)
 			}
-			conn = c
+			conn, dials = c, 0
 		}
 		to := min(from+step, len(packets))
 		if err := exchange(conn, packets[from:to], replies[from:to], from); err != nil {

@@ -112,8 +112,7 @@ func (k Kind) Start(dir string, zones []Zone) (*Server, error) {
 	s.stop = func() { end(process, exited) }
 	s.revive = func(hangs bool) error {
 		if hangs {
-			_ = process.Kill()
-			<-exited
+			end(process, exited)
 		}
 		select {
 		case <-exited:
