@@ -66,6 +66,7 @@ func (r *runner) hostile(s *set, families []*gen.Family) error {
 		case "":
 			if class = "hostile: the others are not agreed, and one does as we do"; votes[ours] == 0 {
 				class = "hostile: the others are not agreed, and none does as we do"
+				r.say("hostile packet, %s: eider %s,%s %x", p.Kind, ours, all, p.Packet)
 			}
 		default:
 			rule := diff.Explain(p.Packet, ours, most)

@@ -30,7 +30,7 @@ type options struct {
 	questions int
 	family    int // 0: all
 	batch     int // zones a run of the servers
-	hostile   int // of a thousand questions
+	hostile   int // for a thousand questions
 	only      string
 	bin       string
 	dir       string
@@ -48,7 +48,7 @@ func main() {
 	flag.IntVar(&o.questions, "questions", 300_000, "how many questions, over all zones")
 	flag.IntVar(&o.family, "family", 0, "only the family of that number, with the questions it has in the whole run")
 	flag.IntVar(&o.batch, "batch", 200, "zones each run of the servers holds")
-	flag.IntVar(&o.hostile, "hostile", 20, "of a thousand questions so many are packets that are none")
+	flag.IntVar(&o.hostile, "hostile", 20, "so many packets that are no questions go with a thousand questions")
 	flag.StringVar(&o.only, "only", "", "compare with these alone, separated by commas: nsd, knot, bind")
 	flag.StringVar(&o.bin, "eider", "", "the binary to ask (it is built if empty)")
 	flag.StringVar(&o.dir, "dir", "", "where zone files and logs go (a temporary folder if empty)")

@@ -260,8 +260,7 @@ func (r *runner) batch(families []*gen.Family) (failures []failure, err error) {
 		zones += len(f.Zones)
 		n := (r.o.questions*len(f.Zones) + r.o.zones - 1) / r.o.zones
 		known := facts(f)
-		hostile := n * r.o.hostile / 1000
-		for _, q := range f.Questions(r.o.seed, n-hostile) {
+		for _, q := range f.Questions(r.o.seed, n) {
 			asks = append(asks, &ask{f: f, zones: known, q: q})
 		}
 	}

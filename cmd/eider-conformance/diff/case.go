@@ -1,7 +1,5 @@
 package diff
 
-import "github.com/miekg/dns"
-
 // Case is one question, our reply and that of one other server.
 type Case struct {
 	Name   string // asked for, lower-case wire form
@@ -29,7 +27,7 @@ type Rule struct {
 func (c *Case) Compare() (rule string, parts []Part) {
 	ours, theirs := c.Ours, c.Theirs
 	parts = Parts(ours, theirs)
-	if c.Type == dns.TypeANY || c.Type == dns.TypeRRSIG { // how much of it is told depends on the transport
+	if c.meta() && len(ours.Sections[Answer]) > 0 { // how much of it is told depends on the transport
 		if c.OursWhole != nil && ours.Flags&TC != 0 {
 			ours, theirs = c.OursWhole, c.TheirsWhole
 			parts = Parts(ours, theirs)

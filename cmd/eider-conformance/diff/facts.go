@@ -295,3 +295,24 @@ func zeroOctet(name string) bool {
 	}
 	return false
 }
+
+// likewise tells whether the replies differ in this part, or in which RRsets of ANY they tell.
+func (c *Case) likewise(parts []Part, part Part) bool {
+	return only(parts, part, Truncated) || c.meta() && only(parts, part, InAnswer, Truncated) && c.someRRsets()
+}
+
+// madeGlue tells whether theirs has our glue and more, all of it for names without addresses.
+func (c *Case) madeGlue() bool {
+	ours, theirs := c.Ours.glue(), c.Theirs.glue()
+	if slices.ContainsFunc(ours, func(rr string) bool { return !slices.Contains(theirs, rr) }) {
+		return false
+	}
+	for _, rr := range c.Theirs.Sections[Additional] {
+		for _, z := range c.Zones {
+			if slices.Contains(z.Types[rr.Owner], rr.Type) && !slices.Contains(ours, rr.One()) && slices.Contains(theirs, rr.One()) {
+				return false
+			}
+		}
+	}
+	return true
+}

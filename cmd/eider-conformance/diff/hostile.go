@@ -51,9 +51,11 @@ var HostileRules = []HostileRule{
 		Match: func(p []byte, ours, most string) bool { return most == "silence" && ours == "FORMERR" },
 	},
 	{
-		Name:  "NOTIMP for an opcode that is not implemented, whatever follows",
-		Why:   "RFC 1035 section 4.1.1: the kind of query is not supported; what the sections of another kind hold cannot be judged",
-		Match: func(p []byte, ours, most string) bool { return header(p, 2)>>11&15 != 0 && ours == "NOTIMP" },
+		Name: "opcode that is not implemented, in a packet that cannot be read",
+		Why:  "RFC 1035 section 4.1.1: NOTIMP, as the kind of query is not supported, and FORMERR, as it cannot be interpreted, are both true",
+		Match: func(p []byte, ours, most string) bool {
+			return header(p, 2)>>11&15 != 0 && (ours == "NOTIMP" || ours == "FORMERR" && most == "NOTIMP")
+		},
 	},
 	{
 		Name: "transfers are refused",

@@ -53,7 +53,7 @@ var Rules = []Rule{
 		Name: "name of * that another wildcard stands in for",
 		Why:  "RFC 4592 section 2.1.3: such a name that is not there is one like any other, so the whole proof goes with it (RFC 4035 section 3.1.3.3, RFC 5155 sections 7.2.5 and 7.2.6); Knot and NSD leave out some or all",
 		Match: func(c *Case, parts []Part) bool {
-			return only(parts, InAuth, Truncated) && c.starred() && c.within(Authority)
+			return c.likewise(parts, InAuth) && c.starred() && c.within(Authority)
 		},
 	},
 	{
@@ -65,6 +65,25 @@ var Rules = []Rule{
 		Name:  "octet 0 in a label",
 		Why:   "RFC 2181 section 11: any octets are a label; Knot orders names with octet 0 between the labels and takes some for others",
 		Match: func(c *Case, _ []Part) bool { return c.Peer == "knot" && slices.ContainsFunc(c.names(), zeroOctet) },
+	},
+	{
+		Name: "proof for a name behind a DNAME",
+		Why:  "RFC 4035 sections 3.1.3.2 and 3.1.3.3: it is for the last name; NSD leaves it out, or gives the one for another",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "nsd" && c.DO && c.Ours.has(Answer, dns.TypeDNAME) && c.likewise(parts, InAuth)
+		},
+	},
+	{
+		Name: "NSEC or NSEC3 asked for at an alias",
+		Why:  "RFC 1034 section 3.6.2: only a type that is there comes before the CNAME, and NSEC3 never is; NSD looks at the two types by themselves",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "nsd" && (c.Type == dns.TypeNSEC || c.Type == dns.TypeNSEC3) && len(c.Ours.aliases())+len(c.Theirs.aliases()) > 0 && only(parts, InAnswer, InAuth, Truncated)
+		},
+	},
+	{
+		Name:  "glue made from a wildcard",
+		Why:   "RFC 1034 section 4.3.2 step 3b takes the glue RRs there are, and wildcards are step 3c; NSD and Knot make some",
+		Match: func(c *Case, parts []Part) bool { return only(parts, InGlue, Truncated) && c.madeGlue() },
 	},
 	{
 		Name: "empty non-terminal that opt-out leaves without an NSEC3",
