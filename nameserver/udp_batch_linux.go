@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/eider-dns/eider/store/record"
 )
 
 const (
@@ -20,6 +22,8 @@ const (
 	// packetStride is how far apart the packets of a batch are, in octets. A whole page
 	// would put the starts of all of them into the same few lines of the cache.
 	packetStride = maxUDPQuery + 64
+	// warmBatch is from how many packets on it is worth it to look at their names together first.
+	warmBatch = 4
 )
 
 // batch is the memory of recvmmsg and sendmmsg: for each packet a header, a
@@ -35,6 +39,10 @@ type batch struct {
 	replies   []byte // batchSize buffers
 	replySize int
 	used      int // entries of in that the kernel wrote to
+
+	keys   [batchSize][]byte // of the names asked for
+	keyBuf [batchSize * record.MaxKey]byte
+	sink   uint64 // what Warm returned, or the compiler could leave out what it does
 }
 
 func newBatch(maxUDP int) *batch {
@@ -67,6 +75,9 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 		n = b.receive(u.handle, u.wildcard, n > 1)
 		if s.stopping() {
 			return // shut down sockets "receive" packets that are none
+		}
+		if n >= warmBatch {
+			b.warm(s, n)
 		}
 		sent := 0
 		for i := range n {
@@ -107,6 +118,25 @@ func (b *batch) receive(fd int, control, busy bool) int {
 	}
 	b.used = int(n)
 	return int(n)
+}
+
+// warm has the view look at the names that n packets ask for, before any is answered.
+func (b *batch) warm(s *Server, n int) {
+	view := s.o.View()
+	if view == nil {
+		return
+	}
+	defer view.Close()
+	keys, buf := b.keys[:0], b.keyBuf[:0]
+	for i := range n {
+		p := b.packets[i][:b.in[i].Len]
+		if end := nameEnd(p, headerSize); end > 0 {
+			start := len(buf)
+			buf = record.AppendWireKey(buf, p[headerSize:end])
+			keys = append(keys, buf[start:])
+		}
+	}
+	b.sink += view.Warm(keys)
 }
 
 // answer answers packet i and makes the reply number k of those to send; false

@@ -29,9 +29,8 @@ func CheckIndex(v *View) error {
 			d.Wildcards.Add(record.KeyLabels(name))
 		}
 		live[id] = d
-		h := hashName(id, name)
-		b := at(h, n.buckets)
-		p := n.top[b/chunkSize].buckets[b%chunkSize]
+		h := hashName(name)
+		p := n.bucket(at(h, n.buckets))
 		i, _ := p.find(h, id, name)
 		if i < 0 {
 			err = fmt.Errorf("content %d: %q is not in the index", id, name)
@@ -62,11 +61,11 @@ func CheckIndex(v *View) error {
 	})
 	have, size := 0, 0
 	for b := range n.buckets {
-		p := n.top[b/chunkSize].buckets[b%chunkSize]
+		p := n.bucket(b)
 		size += len(p)
 		for i := range p.count() {
 			id, key := p.zoneOf(i), p.keyOf(i)
-			if at(hashName(id, key), n.buckets) != b {
+			if at(hashName(key), n.buckets) != b {
 				err = fmt.Errorf("content %d: %q is in the wrong bucket", id, key)
 			}
 			if _, ok := live[id]; ok || id == 0 {
@@ -86,7 +85,7 @@ func CheckIndex(v *View) error {
 // IndexGarbage counts the entries of contents that are gone.
 func IndexGarbage(v *View) (garbage int) {
 	for b := range v.names.buckets {
-		p := v.names.top[b/chunkSize].buckets[b%chunkSize]
+		p := v.names.bucket(b)
 		for i := range p.count() {
 			prefix := appendIDKey(nil, spaceRRset, p.zoneOf(i))
 			var c cursor

@@ -63,7 +63,7 @@ func indexTree(root *node) *indexer {
 	total := 0
 	note := func(id uint32, key, e []byte) {
 		n := padded(len(e))
-		hashes, sizes = append(hashes, hashName(id, key)), append(sizes, uint32(n))
+		hashes, sizes = append(hashes, hashName(key)), append(sizes, uint32(n))
 		total += 4 + n // with tag and slot
 	}
 	x.eachEntry(root, note)
@@ -87,7 +87,7 @@ func indexTree(root *node) *indexer {
 		*b = size{0, uint32(headSize(int(b.count)))} // from now on what is filled
 	}
 	x.eachEntry(root, func(id uint32, key, e []byte) {
-		h := hashName(id, key)
+		h := hashName(key)
 		i := at(h, x.buckets)
 		p, b := x.bucket(i), &plan[i]
 		p.setSlot(int(b.count), tagOf(h), int(b.octets))

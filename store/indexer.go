@@ -30,9 +30,9 @@ type indexer struct {
 }
 
 const (
-	// bucketSize is the mean size of a bucket in octets, some 24 names. Larger ones cost more to copy, smaller
+	// bucketSize is the mean size of a bucket in octets, some 12 names. Larger ones cost more to copy, smaller
 	// ones more memory for the way there.
-	bucketSize = 2048
+	bucketSize = 1024
 	// bucketSparse is the mean size below which buckets are put together again.
 	bucketSparse = bucketSize / 4
 	// sweepStep is how many buckets a commit looks for garbage in, beside one for each name it changed.
@@ -204,7 +204,7 @@ func (x *indexer) noteDepths(id uint32, name []byte, sets []record.TypeSet) {
 // put puts an entry in the place of that with the same zone and key, or beside
 // the others; nil takes it out. It tells whether there was one.
 func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
-	h := hashName(zone, key)
+	h := hashName(key)
 	b := at(h, x.buckets)
 	p := x.bucket(b)
 	i, _ := p.find(h, zone, key)
@@ -217,8 +217,6 @@ func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
 	x.balance()
 	return i >= 0
 }
-
-func (x *indexer) bucket(b uint32) bucket { return x.top[b/chunkSize].buckets[b%chunkSize] }
 
 // set puts a bucket in its place, which this turn may change.
 func (x *indexer) set(b uint32, p bucket) {
@@ -348,7 +346,7 @@ func (p bucket) filter(keep func(h uint64, zone uint32) bool) bucket {
 	size := 0
 	for i := range p.count() {
 		zone := p.zoneOf(i)
-		if keep(hashName(zone, p.keyOf(i)), zone) {
+		if keep(hashName(p.keyOf(i)), zone) {
 			kept = append(kept, i)
 			size += p.start(i+1) - p.start(i)
 		}

@@ -14,7 +14,7 @@ import (
 // which stays the truth and the ordered access, and it never changes once published.
 //
 // A query costs two misses of the cache: the head of a bucket, and the name's
-// entry in it. The table is in buckets of some two kilobytes without pointers,
+// entry in it. The table is in buckets of a kilobyte without pointers,
 // reached over chunks; a writer copies the bucket and the chunk it changes. It
 // grows by linear hashing, one bucket after the other, so no commit pays for more than its own names.
 type names struct {
@@ -23,7 +23,7 @@ type names struct {
 	apexes  record.DepthSet // how many labels the apexes of zones have, or had
 }
 
-// chunkSize is how many buckets a chunk has: 3 KiB to copy, and 320 chunks for a million names.
+// chunkSize is how many buckets a chunk has: 3 KiB to copy, and 700 chunks for a million names.
 const chunkSize = 128
 
 type chunk struct {
@@ -64,11 +64,9 @@ const (
 
 var nameSeed = maphash.MakeSeed()
 
-// hashName is no function of the name alone, so that nobody can choose names that meet in one bucket.
-func hashName(zone uint32, key []byte) uint64 {
-	h := (maphash.Bytes(nameSeed, key) ^ uint64(zone)) * 0x9e3779b97f4a7c15
-	return h ^ h>>29
-}
+// hashName leaves the zone out: what is to be looked for can be brought near before the
+// zone is known, and a name is in few zones. The seed keeps anyone from choosing names that meet in one bucket.
+func hashName(key []byte) uint64 { return maphash.Bytes(nameSeed, key) }
 
 // at is the number of the bucket for a hash, when there are n: as many low bits as make a number below n.
 func at(h uint64, n uint32) uint32 {
@@ -106,13 +104,9 @@ func (p bucket) start(i int) int {
 
 // find gives the number of an entry and what follows its key; -1 if there is none.
 func (p bucket) find(h uint64, zone uint32, key []byte) (int, entry) {
-	const ones, highs = 0x0001000100010001, 0x8000800080008000
-	tags := uint64(tagOf(h)) * ones
 	count := p.count()
 	for i := 0; i < count; i += 4 {
-		x := binary.LittleEndian.Uint64(p[tagsAt+2*i:]) ^ tags
-		// The high bits of the parts that are 0, and maybe of some above them.
-		for m := (x - ones) &^ x & highs; m != 0; m &= m - 1 {
+		for m := p.match(h, i); m != 0; m &= m - 1 {
 			k := i + bits.TrailingZeros64(m)/16
 			if k >= count {
 				break
@@ -134,10 +128,63 @@ type entry struct {
 }
 
 func (n *names) find(zone uint32, key []byte) (e entry, ok bool) {
-	h := hashName(zone, key)
-	b := at(h, n.buckets)
-	i, e := n.top[b/chunkSize].buckets[b%chunkSize].find(h, zone, key)
+	h := hashName(key)
+	i, e := n.bucket(at(h, n.buckets)).find(h, zone, key)
 	return e, i >= 0
+}
+
+func (n *names) bucket(b uint32) bucket { return n.top[b/chunkSize].buckets[b%chunkSize] }
+
+// maxWarm is how many keys warm looks at: as many as a processor's misses under way, and more.
+const maxWarm = 32
+
+// warm reads what find will read for each key and for the name above it, so that it is in
+// the cache by then. One after another the misses would be waited for; here none needs
+// the one before, and the processor has many under way at once. The result means nothing.
+func (n *names) warm(keys [][]byte) (sink uint64) {
+	var hashes [2 * maxWarm]uint64
+	var heads [2 * maxWarm]bucket
+	keys = keys[:min(len(keys), maxWarm)]
+	m := 0
+	for _, key := range keys {
+		hashes[m] = hashName(key)
+		m++
+		if parent := record.ParentKey(key); !n.apexes.Has(bytes.Count(parent, labelEnd)) {
+			hashes[m] = hashName(parent)
+			m++
+		}
+	}
+	for i := range m {
+		heads[i] = n.bucket(at(hashes[i], n.buckets))
+	}
+	for i := range m {
+		sink += uint64(heads[i][0])
+	}
+	for i := range m {
+		sink += heads[i].touch(hashes[i])
+	}
+	return sink
+}
+
+// touch reads the start of the first entry that find would look at.
+func (p bucket) touch(h uint64) (sink uint64) {
+	count := p.count()
+	for i := 0; i < count; i += 4 {
+		if m := p.match(h, i); m != 0 {
+			if k := i + bits.TrailingZeros64(m)/16; k < count {
+				at := p.start(k)
+				return uint64(p[at]) + uint64(p[min(at+64, len(p)-1)])
+			}
+		}
+	}
+	return 0
+}
+
+// match has bits set where the tags of four entries from i are that of h; above the first it may have others.
+func (p bucket) match(h uint64, i int) uint64 {
+	const ones, highs = 0x0001000100010001, 0x8000800080008000
+	x := binary.LittleEndian.Uint64(p[tagsAt+2*i:]) ^ uint64(tagOf(h))*ones
+	return (x - ones) &^ x & highs
 }
 
 // append appends all sets, if none is in the tree alone.
