@@ -60,6 +60,7 @@ type writes struct {
 	keys    []byte
 	ends    []int    // of each in keys
 	dropped []uint32 // contents, or what was to be dropped
+	list    [][]byte // scratch
 }
 
 // note remembers a key that is written: of an RRset its name.
@@ -89,16 +90,16 @@ func (w *writes) reset() {
 	w.keys, w.ends, w.dropped = w.keys[:0], w.ends[:0], w.dropped[:0]
 }
 
-// sorted lists the keys, each once: those of RRsets before those of zones.
+// sorted lists the keys, each once: those of RRsets before those of zones. It is good until the next note.
 func (w *writes) sorted() [][]byte {
-	list := make([][]byte, len(w.ends))
+	w.list = w.list[:0]
 	start := 0
-	for i, end := range w.ends {
-		list[i] = w.keys[start:end]
+	for _, end := range w.ends {
+		w.list = append(w.list, w.keys[start:end])
 		start = end
 	}
-	slices.SortFunc(list, bytes.Compare)
-	return slices.CompactFunc(list, bytes.Equal)
+	slices.SortFunc(w.list, bytes.Compare)
+	return slices.CompactFunc(w.list, bytes.Equal)
 }
 
 // update brings the index in step with root, given what was written since the last time.
@@ -209,6 +210,7 @@ func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
 	p := x.bucket(b)
 	i, _ := p.find(h, zone, key)
 	switch {
+	case i >= 0 && e != nil && p.same(i, e): // most often that of a zone, of which only the serial has changed
 	case i >= 0:
 		x.set(b, p.splice(i, 1, h, e))
 	case e != nil:
@@ -294,6 +296,12 @@ func (x *indexer) collect(steps int) {
 
 // zoneOf and keyOf read an entry.
 func (p bucket) zoneOf(i int) uint32 { return binary.LittleEndian.Uint32(p[p.start(i):]) }
+
+// same tells whether e is what entry i holds; what pads it is 0.
+func (p bucket) same(i int, e []byte) bool {
+	have := p[p.start(i):p.start(i+1)]
+	return len(have) == padded(len(e)) && string(have[:len(e)]) == string(e)
+}
 
 func (p bucket) keyOf(i int) []byte {
 	e := p[p.start(i):]
