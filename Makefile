@@ -78,7 +78,7 @@ chaos: build ## real clusters under faults for CHAOS (3m), every change accounte
 bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 25 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
 
-conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (10 to 20 min)
+conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (5 to 10 min)
 	$(GO) run ./cmd/eider-conformance -eider $(BIN)/eider -v $(CONFORMANCE)
 
 conformance-short: build ## the same with 200 zones and 8,000 questions, under a minute

@@ -71,7 +71,7 @@ func (r *runner) hostile(s *set, families []*gen.Family) error {
 		default:
 			rule := diff.Explain(p.Packet, ours, most)
 			if rule == "" {
-				rule = s.asQuestion(p.Packet, about[k], replies, k)
+				rule = s.asQuestion(p.Packet, about[k], replies, k, most)
 			}
 			if rule != "" {
 				class = "hostile: " + rule
@@ -81,6 +81,11 @@ func (r *runner) hostile(s *set, families []*gen.Family) error {
 			class = fmt.Sprintf("UNEXPLAINED hostile, %s: ours %s, most %s", p.Kind, ours, most)
 			if r.sum.Classes[class] < r.o.failures {
 				fmt.Fprintf(r.log, "seed %d, hostile packet, %s: eider %s,%s %x\n", r.o.seed, p.Kind, ours, all, p.Packet)
+				for i := range replies {
+					if reply, _ := parsed(replies[i][k]); reply != nil {
+						fmt.Fprintf(r.log, "--- %s\n%s", r.sum.name(i), reply.Show())
+					}
+				}
 			}
 		}
 		r.sum.Classes[class]++
@@ -102,7 +107,7 @@ func outcome(reply []byte) string {
 
 // asQuestion names the rule that explains the difference to a packet which, odd as it
 // is, asks a question that rules have something to say about.
-func (s *set) asQuestion(packet []byte, zones []diff.Zone, replies [][][]byte, k int) (rule string) {
+func (s *set) asQuestion(packet []byte, zones []diff.Zone, replies [][][]byte, k int, most string) (rule string) {
 	last := len(s.peers)
 	c := diff.Case{Zones: zones}
 	var why string
@@ -119,7 +124,11 @@ func (s *set) asQuestion(packet []byte, zones []diff.Zone, replies [][][]byte, k
 	}
 	for i, p := range s.peers {
 		c.Peer = p.Name
-		if c.Theirs, why = parsed(replies[i][k]); why != "" || c.Theirs.Rcode == c.Ours.Rcode {
+		if c.Theirs, why = parsed(replies[i][k]); why != "" || outcome(replies[i][k]) != most {
+			continue
+		}
+		if c.Ours.Flags&c.Theirs.Flags&diff.TC != 0 {
+			rule = "truncated, so of no account" // RFC 2181 section 9; plain questions are compared over TCP then
 			continue
 		}
 		one, _ := c.Compare()

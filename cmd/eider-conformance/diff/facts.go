@@ -284,6 +284,27 @@ func (r *Reply) onlyAliases() bool {
 	})
 }
 
+// zeroOctets tells whether one of the names, or one in its zone, has an octet 0 in a label.
+func (c *Case) zeroOctets() bool {
+	for _, name := range c.names() {
+		home := c.home(name)
+		for _, z := range c.Zones {
+			if z.Apex != home {
+				continue
+			}
+			for owner := range z.Types {
+				if zeroOctet(owner) {
+					return true
+				}
+			}
+		}
+		if zeroOctet(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // zeroOctet tells whether a label of a name in wire form has an octet 0.
 func zeroOctet(name string) bool {
 	for len(name) > 1 {
@@ -308,6 +329,9 @@ func (c *Case) madeGlue() bool {
 		return false
 	}
 	for _, rr := range c.Theirs.Sections[Additional] {
+		if len(rr.Owner) > 2 && rr.Owner[:2] == star {
+			continue // Knot gives the owner of the wildcard for some
+		}
 		for _, z := range c.Zones {
 			if slices.Contains(z.Types[rr.Owner], rr.Type) && !slices.Contains(ours, rr.One()) && slices.Contains(theirs, rr.One()) {
 				return false

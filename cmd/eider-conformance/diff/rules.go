@@ -1,10 +1,6 @@
 package diff
 
-import (
-	"slices"
-
-	"github.com/miekg/dns"
-)
+import "github.com/miekg/dns"
 
 // Rules are tried in their order. DESIGN.md lists them, a test compares.
 var Rules = []Rule{
@@ -62,9 +58,11 @@ var Rules = []Rule{
 		Match: func(c *Case, _ []Part) bool { return c.Peer == "nsd" && c.foreign() },
 	},
 	{
-		Name:  "octet 0 in a label",
-		Why:   "RFC 2181 section 11: any octets are a label; Knot orders names with octet 0 between the labels and takes some for others",
-		Match: func(c *Case, _ []Part) bool { return c.Peer == "knot" && slices.ContainsFunc(c.names(), zeroOctet) },
+		Name: "octet 0 in a label",
+		Why:  "RFC 2181 section 11: any octets are a label; Knot orders names with octet 0 between the labels and takes some for others, NSD takes the wrong NSEC to be before them",
+		Match: func(c *Case, parts []Part) bool {
+			return (c.Peer == "knot" || c.Peer == "nsd" && only(parts, InAuth, Truncated)) && c.zeroOctets()
+		},
 	},
 	{
 		Name: "proof for a name behind a DNAME",
@@ -74,10 +72,18 @@ var Rules = []Rule{
 		},
 	},
 	{
-		Name: "NSEC or NSEC3 asked for at an alias",
-		Why:  "RFC 1034 section 3.6.2: only a type that is there comes before the CNAME, and NSEC3 never is; NSD looks at the two types by themselves",
-		Match: func(c *Case, parts []Part) bool {
-			return c.Peer == "nsd" && (c.Type == dns.TypeNSEC || c.Type == dns.TypeNSEC3) && len(c.Ours.aliases())+len(c.Theirs.aliases()) > 0 && only(parts, InAnswer, InAuth, Truncated)
+		Name: "NSEC, NSEC3 or RRSIG asked for at an alias",
+		Why:  "RFC 1034 section 3.6.2: only a type that is there comes before the CNAME, and NSEC3 never is; RFC 4035 section 2.5: NSEC and RRSIG stand beside it; NSD follows for these and not for NSEC3",
+		Match: func(c *Case, _ []Part) bool {
+			return c.Peer == "nsd" && (c.Type == dns.TypeNSEC || c.Type == dns.TypeNSEC3 || c.Type == dns.TypeRRSIG) && len(c.Ours.aliases())+len(c.Theirs.aliases()) > 0
+		},
+	},
+	{
+		Name: "NSEC asked for at a cut",
+		Why:  "RFC 1034 section 4.3.2 step 3b makes it a referral, and RFC 4035 section 3.1.4.1 excepts DS alone; BIND excepts NSEC too",
+		Match: func(c *Case, _ []Part) bool {
+			_, referral := c.Ours.Referral()
+			return c.Peer == "bind" && c.Type == dns.TypeNSEC && referral && c.Theirs.has(Answer, dns.TypeNSEC)
 		},
 	},
 	{
