@@ -294,14 +294,14 @@ func (x *indexer) collect(steps int) {
 	x.balance()
 }
 
-// zoneOf and keyOf read an entry.
-func (p bucket) zoneOf(i int) uint32 { return binary.LittleEndian.Uint32(p[p.start(i):]) }
-
 // same tells whether e is what entry i holds; what pads it is 0.
 func (p bucket) same(i int, e []byte) bool {
 	have := p[p.start(i):p.start(i+1)]
 	return len(have) == padded(len(e)) && string(have[:len(e)]) == string(e)
 }
+
+// zoneOf and keyOf read an entry.
+func (p bucket) zoneOf(i int) uint32 { return binary.LittleEndian.Uint32(p[p.start(i):]) }
 
 func (p bucket) keyOf(i int) []byte {
 	e := p[p.start(i):]
