@@ -18,7 +18,7 @@ var Rules = []Rule{
 	},
 	{
 		Name:  "chain: more aliases than someone follows",
-		Why:   "RFC 1034 section 7.1 (bound the work) leaves the number of aliases to the server; BIND follows 11, Eider 16",
+		Why:   "RFC 1034 section 5.3.3 (bound the amount of work) leaves the number of aliases to the server; BIND follows 11, Eider 16",
 		Match: func(c *Case, _ []Part) bool { return len(c.Ours.aliases()) >= 10 && c.samePath() },
 	},
 	{
