@@ -9,7 +9,7 @@ import (
 )
 
 // The commit hint says up to where this node applied its own log. It is written
-// after each batch and never synced: it survives a killed process, which is
+// before each batch, which is committed then, and never synced: it survives a killed process, which is
 // enough for a node that comes back without a quorum to answer with all it
 // answered before. An old hint is as right as a new one, since what was committed
 // stays committed, and the id of the log in it keeps it from counting for another log.
@@ -28,6 +28,7 @@ var (
 type hint struct {
 	file *os.File
 	log  token
+	at   uint64 // what the file says
 }
 
 func openHint(dir string, log token) (*hint, error) {
@@ -35,11 +36,13 @@ func openHint(dir string, log token) (*hint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the commit hint: %w", err)
 	}
-	return &hint{file: f, log: log}, nil
+	h := &hint{file: f, log: log}
+	h.at = h.read()
+	return h, nil
 }
 
-// AppliedBefore is the index a node that ran in dir had applied when it ended, or a
-// little less, as its commit hint says; 0 if it left none. Whoever answers
+// AppliedBefore is the index a node that ran in dir had applied or begun to when it
+// ended, as its commit hint says; 0 if it left none. Whoever answers
 // from a checkpoint that is older can wait for Open, which applies the rest.
 func AppliedBefore(dir string) uint64 {
 	f, err := os.Open(filepath.Join(dir, hintFile))
@@ -71,13 +74,20 @@ func readHint(f *os.File) (index uint64, log token) {
 	return binary.BigEndian.Uint64(b[4:]), token(b[12:28])
 }
 
+// write never takes the hint back: a replay begins below it, and may be killed too.
 func (h *hint) write(index uint64) error {
+	if index <= h.at {
+		return nil
+	}
 	var b [hintSize]byte
 	copy(b[:], hintMagic[:])
 	binary.BigEndian.PutUint64(b[4:], index)
 	copy(b[12:], h.log[:])
 	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
 	_, err := h.file.WriteAt(b[:], 0)
+	if err == nil {
+		h.at = index
+	}
 	return err
 }
 

@@ -388,6 +388,9 @@ func TestHint(t *testing.T) {
 	if got := h.read(); got != 42 {
 		t.Errorf("got %d, want 42", got)
 	}
+	if err := h.write(41); err != nil || h.read() != 42 {
+		t.Errorf("a replay took the hint back to %d (%v)", h.read(), err)
+	}
 	h.close()
 	other, err := openHint(dir, newToken())
 	if err != nil {
@@ -620,3 +623,32 @@ func TestIdentitySurvivesAndMeets(t *testing.T) {
 		t.Error("a node keeps its own incarnation among the others")
 	}
 }
+
+// What the state machine shows, a process killed at that moment finds in the hint.
+func TestHintComesBeforeWhatIsApplied(t *testing.T) {
+	h, err := openHint(t.TempDir(), newToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	sm := &hintWatcher{hint: h}
+	m := &machine{sm: sm, hint: h, log: slog.New(slog.DiscardHandler)}
+	m.ApplyBatch([]*raft.Log{{Index: 7, Type: raft.LogCommand}, {Index: 8, Type: raft.LogCommand}})
+	if sm.saw != 8 {
+		t.Errorf("while entry 8 was applied the hint was %d", sm.saw)
+	}
+}
+
+// hintWatcher is a state machine that looks at the hint while it applies.
+type hintWatcher struct {
+	StateMachine
+	hint *hint
+	saw  uint64
+}
+
+func (w *hintWatcher) ApplyBatch(logs []*raft.Log) []any {
+	w.saw = w.hint.read()
+	return make([]any, len(logs))
+}
+
+func (w *hintWatcher) Applied() uint64 { return 8 }

@@ -33,7 +33,10 @@ type machine struct {
 
 func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
 
+// ApplyBatch writes the hint first: what is about to be applied is committed, and once
+// the state machine shows it, a process killed before the hint would go back behind it.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
+	m.writeHint(logs[len(logs)-1].Index)
 	answers := m.sm.ApplyBatch(logs)
 	applied := m.sm.Applied()
 	for _, l := range logs {
@@ -44,7 +47,6 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 	if last := logs[len(logs)-1].Index; applied < last {
 		m.halted(fmt.Errorf("the state machine stopped at index %d, before entry %d", applied, last))
 	}
-	m.writeHint(applied)
 	m.waiters.publish(applied)
 	return answers
 }
