@@ -309,6 +309,8 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 		return n.onAdmit(ctx, g)
 	case callPropose:
 		return n.onPropose(ctx, payload)
+	case callRead:
+		return n.onRead(ctx, payload)
 	case callStatus:
 		return n.onStatus(from, payload)
 	case callTransfer:

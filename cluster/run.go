@@ -42,6 +42,7 @@ type run struct {
 	trans   *transport
 	raft    *raft.Raft
 	batcher *batcher
+	reads   *barriers
 	wg      sync.WaitGroup
 	began   time.Time
 	since   atomic.Int64 // the oldest entry not in a snapshot is no older, Unix nanoseconds
@@ -94,7 +95,7 @@ func (r *run) start() error {
 		r.trans.Close()
 		return fmt.Errorf("start raft: %w", err)
 	}
-	r.batcher = newBatcher(n.identity.get().Cluster)
+	r.batcher, r.reads = newBatcher(n.identity.get().Cluster), newBarriers()
 	r.began = time.Now()
 	r.since.Store(r.began.UnixNano())
 	n.port.stream.Store(r.stream)
@@ -102,6 +103,7 @@ func (r *run) start() error {
 	n.setState("", "")
 	r.wg.Go(r.watch)
 	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend) })
+	r.wg.Go(r.serveReads)
 	r.wg.Go(r.keep)
 	r.wg.Go(r.prod)
 	r.wg.Go(func() { n.members.run(r) })

@@ -53,12 +53,13 @@ const DefaultTimeout = 2 * time.Second
 // Options says what a Server stands on. Proposer and Reader are needed, the
 // rest may be left out.
 type Options struct {
-	Proposer Proposer
-	Reader   func() Reader                                 // the current view; never blocks
-	Wait     func(ctx context.Context, index uint64) error // until this node applied index
-	Local    func() NodeStatus                             // this node's figures, all but those the Server counts itself
-	Nodes    func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
-	Queries  func() uint64                                 // answered since start; for queries/s
+	Proposer  Proposer
+	Reader    func() Reader                                 // the current view; never blocks
+	Wait      func(ctx context.Context, index uint64) error // until this node applied index
+	ReadIndex func(ctx context.Context) (uint64, error)     // as cluster.Node.ReadIndex
+	Local     func() NodeStatus                             // this node's figures, all but those the Server counts itself
+	Nodes     func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
+	Queries   func() uint64                                 // answered since start; for queries/s
 
 	Access        *access.Editor                                   // keys and rules
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
@@ -75,6 +76,7 @@ type Server struct {
 	proposer Proposer
 	view     func() Reader
 	wait     func(ctx context.Context, index uint64) error
+	confirm  func(ctx context.Context) (uint64, error)
 	local    func() NodeStatus
 	nodes    func(ctx context.Context) []NodeStatus
 	access   *access.Editor
@@ -104,7 +106,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("admin: a Proposer and a Reader are needed")
 	}
 	s := &Server{
-		proposer: o.Proposer, view: o.Reader, wait: o.Wait, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies,
+		proposer: o.Proposer, view: o.Reader, wait: o.Wait, confirm: o.ReadIndex, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies,
 		version: o.Version, autoZone: o.AutoZone, timeout: o.Timeout, log: o.Log,
 		conns: make(map[net.Conn]struct{}),
 	}

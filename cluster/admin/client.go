@@ -31,6 +31,14 @@ type Client struct {
 	http             *http.Client
 	transport        *http.Transport
 	base             string
+	level            Level
+}
+
+// At is the same client reading at another level: its Zones, Records and Dump.
+func (c *Client) At(l Level) *Client {
+	other := *c
+	other.level = l
+	return &other
 }
 
 // NewClient makes a client of the admin socket at addr, a path or a host:port.
@@ -277,7 +285,9 @@ func (c *Client) Records(ctx context.Context, f Filter, each func(Record) error)
 
 // Dump writes the zone file of a zone to w.
 func (c *Client) Dump(ctx context.Context, apex record.Name, w io.Writer) (index uint64, err error) {
-	resp, err := c.get(ctx, "/v1/dump", url.Values{"zone": {apex.String()}})
+	q := url.Values{"zone": {apex.String()}}
+	c.level.set(q)
+	resp, err := c.get(ctx, "/v1/dump", q)
 	if err != nil {
 		return 0, err
 	}
@@ -298,6 +308,10 @@ func headerIndex(resp *http.Response) uint64 {
 
 // readStream reads JSON lines up to the one that says it was the last.
 func readStream[T any](ctx context.Context, c *Client, path string, q url.Values, each func(T) error) (uint64, error) {
+	if q == nil {
+		q = url.Values{}
+	}
+	c.level.set(q)
 	resp, err := c.get(ctx, path, q)
 	if err != nil {
 		return 0, err

@@ -113,7 +113,7 @@ type ZoneInfo struct {
 }
 
 func (s *Server) getZones(w http.ResponseWriter, r *http.Request) {
-	view, ok := s.viewFor(w)
+	view, ok := s.viewFor(w, r)
 	if !ok {
 		return
 	}
@@ -141,7 +141,7 @@ func (s *Server) getRecords(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	view, ok := s.viewFor(w)
+	view, ok := s.viewFor(w, r)
 	if !ok {
 		return
 	}
@@ -174,7 +174,7 @@ func (s *Server) getDump(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, fmt.Errorf("zone: %w", err))
 		return
 	}
-	view, ok := s.viewFor(w)
+	view, ok := s.viewFor(w, r)
 	if !ok {
 		return
 	}
@@ -203,8 +203,8 @@ type DigestInfo struct {
 	Digest string `json:"digest"` // hexadecimal
 }
 
-func (s *Server) getDigest(w http.ResponseWriter, _ *http.Request) {
-	view, ok := s.viewFor(w)
+func (s *Server) getDigest(w http.ResponseWriter, r *http.Request) {
+	view, ok := s.viewFor(w, r)
 	if !ok {
 		return
 	}
@@ -257,15 +257,6 @@ func timeoutOf(r *http.Request, instead time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("timeout: %q is not a duration up to %v; for example \"5s\"", shorten(text), maxRequestTime)
 	}
 	return d, nil
-}
-
-// viewFor is the current view; without one the request is answered.
-func (s *Server) viewFor(w http.ResponseWriter) (Reader, bool) {
-	if view := s.reader(); view != nil {
-		return view, true
-	}
-	fail(w, http.StatusServiceUnavailable, errors.New("the node has no data yet"))
-	return nil, false
 }
 
 // findZone is the zone with that very apex.

@@ -130,7 +130,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	n.secrets = n.keepSecrets()
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
-		Wait: n.late.WaitApplied, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
+		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate,
 		Access:        &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version:       buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,

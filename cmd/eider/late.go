@@ -52,6 +52,15 @@ func (l *lateProposer) Propose(ctx context.Context, changes []record.Change) ([]
 	return n.Propose(ctx, changes)
 }
 
+// ReadIndex waits for the node to be there and for a leader to confirm a read.
+func (l *lateProposer) ReadIndex(ctx context.Context) (uint64, error) {
+	n, err := l.await(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n.ReadIndex(ctx)
+}
+
 // WaitApplied waits for the node to be there and to have applied index.
 func (l *lateProposer) WaitApplied(ctx context.Context, index uint64) error {
 	n, err := l.await(ctx)

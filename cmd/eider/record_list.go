@@ -18,11 +18,13 @@ func recordListCommand() *cli.Command {
 		Name:      "list",
 		Usage:     "list records, as the node asked has them",
 		ArgsUsage: "[OWNER [TYPE]]",
-		Description: example("It works without a quorum. --json writes one object a line.",
+		Description: example("At level local it works without a quorum. --json writes one object a line.",
 			"eider record list www.example.com",
 			"eider record list --below example.com AAAA",
-			"eider record list --zone example.com --type MX --json"),
-		Flags: reachFlags(zoneNameFlag("only this `ZONE`"), &cli.StringFlag{Name: "type", Usage: "only this `TYPE`"},
+			"eider record list --zone example.com --type MX --json",
+			"eider record list --consistency linearizable www.example.com",
+			"eider record list --index 1042 www.example.com"),
+		Flags: readFlags(zoneNameFlag("only this `ZONE`"), &cli.StringFlag{Name: "type", Usage: "only this `TYPE`"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "below", Usage: "OWNER and all names below it"}, jsonFlag()),
 		Action: recordList,
 	}
@@ -33,12 +35,12 @@ func recordList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withNode(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
+	return reading(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
 		out := bufio.NewWriter(c.App.Writer)
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)
 		n := 0
-		_, err := node.Records(ctx, f, func(r admin.Record) error {
+		index, err := node.Records(ctx, f, func(r admin.Record) error {
 			n++
 			if c.Bool("json") {
 				return enc.Encode(r)
@@ -46,6 +48,7 @@ func recordList(c *cli.Context) error {
 			_, err := fmt.Fprintf(out, "%s\t%d\tIN\t%s\t%s\n", r.Owner, r.TTL, r.Type, r.RData)
 			return err
 		})
+		showIndex(c, out, index, err)
 		if flushErr := out.Flush(); err == nil {
 			err = flushErr
 		}

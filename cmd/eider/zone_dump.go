@@ -17,10 +17,10 @@ func zoneDumpCommand() *cli.Command {
 		Name:      "dump",
 		Usage:     "write a zone as a zone file that loads back to the same zone",
 		ArgsUsage: "ZONE",
-		Description: example("It reads what the node asked has, so it works from any node, with or without a quorum.",
+		Description: example("It reads what the node asked has, so at level local it works from any node, with or without a quorum.",
 			"eider zone dump example.com",
 			"eider zone dump -o example.com.zone example.com"),
-		Flags:  reachFlags(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which appears only when it is whole"}),
+		Flags:  readFlags(&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`, which appears only when it is whole"}),
 		Action: zoneDump,
 	}
 }
@@ -30,14 +30,16 @@ func zoneDump(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withNode(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
+	return reading(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
 		path := c.String("output")
 		if path == "" || path == "-" {
-			_, err := node.Dump(ctx, apex, c.App.Writer)
+			index, err := node.Dump(ctx, apex, c.App.Writer)
+			showIndex(c, c.App.Writer, index, err)
 			return err
 		}
 		return writeWhole(path, func(w io.Writer) error {
-			_, err := node.Dump(ctx, apex, w)
+			index, err := node.Dump(ctx, apex, w)
+			showIndex(c, w, index, err)
 			return err
 		})
 	})(c)
