@@ -64,9 +64,9 @@ type Options struct {
 	Allow, Deny []netip.Prefix
 
 	// Update answers messages of opcode UPDATE (RFC 2136); nil: NOTIMP. It may block,
-	// is called by up to maxUpdates goroutines, and gives nil for no answer. The
-	// packet is its own.
-	Update func(packet []byte, from netip.AddrPort, tcp bool) []byte
+	// is called by up to maxUpdates goroutines, with one message or those one
+	// connection brought together, in order, and gives nil for no answer. The packets are its own.
+	Update func(packets [][]byte, from netip.AddrPort, tcp bool) (replies [][]byte)
 
 	Log *slog.Logger // nil: none
 }

@@ -90,6 +90,9 @@ func (s *Server) serveClient(c *client) {
 			}
 		}
 		s.tcp.busy(c)
+		if len(in) < streamUpdates && s.updates.wants(in[2:have]) {
+			in = append(make([]byte, 0, streamUpdates), in[:have]...)[:streamUpdates]
+		}
 		used, ok := s.answerAll(c, in[:have])
 		if !ok {
 			return
@@ -111,8 +114,9 @@ func (s *Server) answerAll(c *client, b []byte) (used int, ok bool) {
 	w.stream = w.stream[:0]
 	for whole(b[used:]) {
 		n := 2 + int(binary.BigEndian.Uint16(b[used:]))
-		if packet := b[used+2 : used+n]; s.updates.wants(packet) {
-			if used += n; !s.updateTCP(c, w, packet) {
+		if s.updates.wants(b[used+2 : used+n]) {
+			n, ok := s.updatesTCP(c, w, b[used:])
+			if used += n; !ok {
 				return used, false
 			}
 			continue

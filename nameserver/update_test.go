@@ -28,10 +28,10 @@ func turned(packet []byte) []byte {
 func TestUpdatesThatWait(t *testing.T) {
 	release := make(chan struct{})
 	var began atomic.Int64
-	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, UDPWorkers: 1, Update: func(p []byte, _ netip.AddrPort, _ bool) []byte {
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, UDPWorkers: 1, Update: func(p [][]byte, _ netip.AddrPort, _ bool) [][]byte {
 		began.Add(1)
 		<-release
-		return turned(p)
+		return [][]byte{turned(p[0])}
 	}})
 	wire, err := anUpdate(1).Pack()
 	if err != nil {
@@ -72,20 +72,25 @@ func TestUpdatesThatWait(t *testing.T) {
 	}
 }
 
-// On one connection everything is answered in order; an update that gets no
-// answer does not end it.
+// On one connection everything is answered in order, and updates that arrive
+// together are handed on together; one that gets no answer does not end it.
 func TestUpdatesOnAConnection(t *testing.T) {
-	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, Update: func(p []byte, from netip.AddrPort, tcp bool) []byte {
-		if p[1] == 3 || !tcp || from.Port() == 0 {
-			return nil
+	var most atomic.Int64
+	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, Update: func(p [][]byte, from netip.AddrPort, tcp bool) [][]byte {
+		most.Store(max(most.Load(), int64(len(p))))
+		replies := make([][]byte, len(p))
+		for i := range p {
+			if p[i][1] != 3 && tcp && from.Port() != 0 {
+				replies[i] = turned(p[i])
+			}
 		}
-		return turned(p)
+		return replies
 	}})
 	c := dial(t, addrs[0])
 	var all []byte
-	for id := range uint16(6) {
+	for id := range uint16(9) {
 		m := anUpdate(id)
-		if id%2 == 0 {
+		if id%2 == 0 && id < 6 {
 			m = addressQuery("www.example.org.")
 			m.Id = id
 		}
@@ -94,11 +99,14 @@ func TestUpdatesOnAConnection(t *testing.T) {
 	if _, err := c.Write(all); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []uint16{0, 1, 2, 4, 5} {
+	for _, want := range []uint16{0, 1, 2, 4, 5, 6, 7, 8} {
 		r, err := readReply(c)
 		if err != nil || r.Id != want {
 			t.Fatalf("got %v, %v, want %d", r, err, want)
 		}
+	}
+	if most.Load() != 4 {
+		t.Errorf("at most %d together, want the last four", most.Load())
 	}
 }
 
@@ -107,11 +115,11 @@ func TestUpdateOverAWildcardSocket(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127.0.0.0/8 for its own")
 	}
-	_, addrs := serve(t, Options{Addrs: []string{"0.0.0.0:0"}, Update: func(p []byte, from netip.AddrPort, _ bool) []byte {
+	_, addrs := serve(t, Options{Addrs: []string{"0.0.0.0:0"}, Update: func(p [][]byte, from netip.AddrPort, _ bool) [][]byte {
 		if from.Addr() != netip.MustParseAddr("127.0.0.1") && !from.Addr().IsLoopback() {
-			return nil
+			return [][]byte{nil}
 		}
-		return turned(p)
+		return [][]byte{turned(p[0])}
 	}})
 	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.7"), addrs[0].Port())
 	c := dns.Client{Timeout: 5 * time.Second} // a connected socket: from elsewhere it would not arrive

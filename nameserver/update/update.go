@@ -30,8 +30,9 @@ const (
 	// Kea asks again after 500 ms).
 	patience = 5 * time.Second
 	// maxWaiting is the most messages of one key, or of one address without a key,
-	// that wait at a time, so that no one has all places.
-	maxWaiting = 64
+	// that wait at a time, so that no one fills the cluster's queue: a few
+	// connections that send without waiting, or hundreds that wait.
+	maxWaiting = 256
 	// window is how long an unsigned message is known again if it is sent again. A signed
 	// one holds the time it was signed at and is known again for as long as
 	// the cluster remembers requests (store.MaxRequests).
@@ -94,41 +95,49 @@ func New(o Options) *Server {
 // Close has every message that waits end without an answer.
 func (s *Server) Close() { s.cancel() }
 
-// Handle answers one message; nil for one that gets no answer. It blocks for
-// up to patience, so it is not for the goroutines that answer queries.
+// Handle answers messages that came together, each on its own and in their order;
+// nil for one that gets no answer. What they change is proposed at once, so they
+// are in the log in the order they came. It blocks for up to patience, so it is not
+// for the goroutines that answer queries.
 //
-// A panic is one message without an answer and one line at level Error.
-func (s *Server) Handle(msg []byte, from netip.AddrPort, tcp bool) (reply []byte) {
+// A panic is messages without an answer and one line at level Error.
+func (s *Server) Handle(msgs [][]byte, from netip.AddrPort, tcp bool) (replies [][]byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.o.Log.Error("update handler panicked", slog.Any("err", p))
-			reply = nil
+			replies = make([][]byte, len(msgs))
 		}
 	}()
-	if len(msg) < headerSize || msg[2]&flagQR != 0 || msg[2]>>3&15 != opcodeUpdate {
-		return nil
-	}
+	replies = make([][]byte, len(msgs))
 	view := s.o.View()
 	if view == nil {
-		return nil // another node, or this one soon, knows
+		return replies // another node, or this one soon, knows
 	}
-	a := answering{s: s, msg: msg, from: from, tcp: tcp}
-	a.snapshot = s.o.Access.At(view)
-	code, decided := a.check(view)
+	snapshot := s.o.Access.At(view)
+	var open []*answering // not decided yet
+	for i, msg := range msgs {
+		if len(msg) < headerSize || msg[2]&flagQR != 0 || msg[2]>>3&15 != opcodeUpdate {
+			continue
+		}
+		a := &answering{s: s, msg: msg, at: i, from: from, tcp: tcp, snapshot: snapshot}
+		code, decided := a.check(view)
+		switch {
+		case !decided:
+			open = append(open, a)
+		case !a.silent:
+			replies[i] = a.reply(code)
+		}
+	}
 	view.Close()
-	if !decided {
-		code, decided = a.propose()
-	}
-	if !decided || a.silent {
-		return nil
-	}
-	return a.reply(code)
+	s.propose(open, replies)
+	return replies
 }
 
 // answering is the state of one message.
 type answering struct {
 	s        *Server
 	msg      []byte
+	at       int // among those it came with
 	from     netip.AddrPort
 	tcp      bool
 	snapshot *access.Snapshot
@@ -189,26 +198,38 @@ func (a *answering) check(view View) (code rcode, decided bool) {
 	return 0, false
 }
 
-// propose has the cluster decide. decided is false if it could not in time.
-func (a *answering) propose() (code rcode, decided bool) {
-	change := record.Change{ID: a.requestID(), Pre: a.m.pre, Ops: a.m.ops}
-	if _, err := change.AppendBinary(nil); err != nil {
-		a.s.o.Log.Debug("an update is too large", slog.Any("err", err))
-		return refused, true
+// propose has the cluster decide about messages in their order, and answers those
+// it decided in time.
+func (s *Server) propose(open []*answering, replies [][]byte) {
+	var changes []record.Change
+	var asked []*answering
+	for _, a := range open {
+		change := record.Change{ID: a.requestID(), Pre: a.m.pre, Ops: a.m.ops}
+		if _, err := change.AppendBinary(nil); err != nil {
+			s.o.Log.Debug("an update is too large", slog.Any("err", err))
+			replies[a.at] = a.reply(refused)
+			continue
+		}
+		leave, ok := s.enter(pendingKey{change.ID, a.from}, a.who, a.tcp)
+		if !ok {
+			break // nor what came behind it: it may build on this one
+		}
+		defer leave()
+		changes, asked = append(changes, change), append(asked, a)
 	}
-	leave, ok := a.s.enter(pendingKey{change.ID, a.from}, a.who, a.tcp)
-	if !ok {
-		return 0, false
+	if len(changes) == 0 {
+		return
 	}
-	defer leave()
-	ctx, cancel := context.WithTimeout(a.s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	results, err := a.s.o.Propose(ctx, []record.Change{change})
-	if len(results) == 0 {
-		a.s.o.Log.Debug("an update could not be decided", slog.String("zone", a.m.zone.String()), slog.Any("err", err))
-		return 0, false
+	results, err := s.o.Propose(ctx, changes)
+	for i := range results {
+		replies[asked[i].at] = asked[i].reply(resultCode(&results[i]))
 	}
-	return resultCode(&results[0]), true
+	if len(results) < len(asked) {
+		s.o.Log.Debug("updates could not be decided", slog.String("zone", asked[len(results)].m.zone.String()),
+			slog.Int("messages", len(asked)-len(results)), slog.Any("err", err))
+	}
 }
 
 var errCause = map[record.Cause]rcode{

@@ -88,6 +88,11 @@ func newBench(t testing.TB, rules ...access.Rule) *bench {
 	return b
 }
 
+// Handle is Server.Handle for one message.
+func (b *bench) Handle(msg []byte, from netip.AddrPort, tcp bool) []byte {
+	return b.Server.Handle([][]byte{msg}, from, tcp)[0]
+}
+
 func fromHome() access.Rule {
 	return access.Rule{Zone: record.MustName("example.org."), Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Allow: access.Update}
 }
@@ -518,6 +523,32 @@ func TestPatience(t *testing.T) {
 	})
 }
 
+// Messages that came together are proposed together, in their order, and each has its own answer.
+func TestMessagesTogether(t *testing.T) {
+	b := newBench(t, fromHome())
+	add := func(id uint16, pre, text string) []byte { return pack(t, updateMsg(t, id, pre, text)) }
+	msgs := [][]byte{
+		add(1, "", "one.example.org. 60 IN A 192.0.2.1"),
+		add(2, "one.example.org. 0 NONE ANY", "two.example.org. 60 IN A 192.0.2.2"), // there by now
+		{0, 3, 0x28},
+		add(4, "one.example.org. 0 IN A 192.0.2.1", "one.example.org. 0 ANY A|one.example.org. 60 IN CNAME www.example.org."),
+		add(5, "", "www.example.net. 60 IN A 192.0.2.1"),
+		add(6, "one.example.org. 0 ANY CNAME", "three.example.org. 60 IN A 192.0.2.3"),
+	}
+	replies := b.Server.Handle(msgs, home, true)
+	if b.proposed != 1 {
+		t.Errorf("proposed %d times", b.proposed)
+	}
+	for i, want := range map[int]int{0: 0, 1: dns.RcodeYXDomain, 3: 0, 4: dns.RcodeNotZone, 5: 0} {
+		if replies[i] == nil || replies[i][1] != byte(i+1) || int(replies[i][3]) != want {
+			t.Errorf("message %d got %x, want rcode %d", i+1, replies[i], want)
+		}
+	}
+	if replies[2] != nil {
+		t.Errorf("less than a header was answered %x", replies[2])
+	}
+}
+
 // Whatever comes in, the answer is a message, and nothing is done that a rule does not allow.
 func FuzzHandle(f *testing.F) {
 	b := newBench(f, fromHome())
@@ -537,11 +568,11 @@ func FuzzHandle(f *testing.F) {
 	s := New(o)
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		last = nil
-		s.Handle(msg, abroad, true)
+		s.Handle([][]byte{msg}, abroad, true)
 		if last != nil {
 			t.Fatalf("%x from abroad was let through", msg)
 		}
-		if reply := s.Handle(msg, home, true); reply != nil {
+		if reply := s.Handle([][]byte{msg}, home, true)[0]; reply != nil {
 			if len(reply) < headerSize || reply[2]&0x80 == 0 {
 				t.Fatalf("%x was answered %x", msg, reply)
 			}
