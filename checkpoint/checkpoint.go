@@ -21,7 +21,7 @@ import (
 
 // Level is the feature level of log entries this build can apply. An entry of a
 // higher level ends applying on this node (gotcha: skipping it would diverge).
-const Level = 1
+const Level = 2
 
 // ErrStopped is wrapped by every answer after the state machine met an entry it
 // cannot apply: it has stopped at the entry before it, and queries go on from there.

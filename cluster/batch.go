@@ -212,7 +212,10 @@ func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error) {
 // apply proposes one entry and waits for what the state machine answers.
 func (b *batcher) apply(ctx context.Context, r *raft.Raft, changes [][]byte) ([]record.Result, uint64, error) {
 	b.lastTime = max(b.lastTime+1, time.Now().UnixNano())
-	e := record.Entry{Cluster: b.cluster, Time: b.lastTime, Level: FeatureLevel, Changes: changes}
+	e := record.Entry{Cluster: b.cluster, Time: b.lastTime, Level: 1, Changes: changes}
+	for _, c := range changes { // no more than it takes, so that older builds go on for as long as they can
+		e.Level = max(e.Level, min(record.Level(c), FeatureLevel))
+	}
 	data, err := e.AppendBinary(nil)
 	if err != nil {
 		return nil, 0, err

@@ -87,9 +87,9 @@ type Tuning struct {
 	Gather          time.Duration // wait for late nodes before a first start by majority
 }
 
-// FeatureLevel is the level of the entries this build proposes: a node that knows
-// only lower ones stops applying rather than skip them.
-const FeatureLevel = 1
+// FeatureLevel is the highest level of the entries this build proposes; an entry has no higher
+// one than its changes need. A node that knows only lower ones stops applying rather than skip them.
+const FeatureLevel = 2
 
 // Defaults of Tuning.
 const (

@@ -210,7 +210,7 @@ func (b *batchState) op(op *record.Op) error {
 	if testPanic != nil {
 		testPanic(op)
 	}
-	if !op.Owner.Valid() && op.Kind < record.OpLoadAdd {
+	if !op.Owner.Valid() && (op.Kind < record.OpLoadAdd || op.Kind == record.OpZoneSetting) {
 		return refuse(record.CauseFormat, "%v names no owner", op.Kind)
 	}
 	switch op.Kind {
@@ -240,6 +240,8 @@ func (b *batchState) op(op *record.Op) error {
 		return b.loadAbort(op)
 	case record.OpSetting:
 		return b.setting(op)
+	case record.OpZoneSetting:
+		return b.zoneSetting(op)
 	}
 	return refuse(record.CauseFormat, "unknown %v", op.Kind)
 }

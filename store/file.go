@@ -17,8 +17,12 @@ var (
 	metaKey    = []byte("meta")
 )
 
-// formatVersion is the first octet of the meta value; a file of another version is not opened.
-const formatVersion = 1
+// The first octet of the meta value. A file is written in the version of the build and read from
+// the oldest on: 2 has settings of zones, and authors in the journal.
+const (
+	formatVersion = 2
+	oldestFormat  = 1
+)
 
 // ErrFormat: the file was written by a build with another format.
 var ErrFormat = errors.New("the store's file has a format this build does not know")
@@ -45,8 +49,8 @@ func (m *fileMeta) append(dst []byte) []byte {
 }
 
 func decodeFileMeta(v []byte) (m fileMeta, err error) {
-	if len(v) > 0 && v[0] != formatVersion {
-		return m, fmt.Errorf("%w: version %d, this build knows %d", ErrFormat, v[0], formatVersion)
+	if len(v) > 0 && (v[0] < oldestFormat || v[0] > formatVersion) {
+		return m, fmt.Errorf("%w: version %d, this build knows %d to %d", ErrFormat, v[0], oldestFormat, formatVersion)
 	}
 	if len(v) < fileMetaHeader {
 		return m, fmt.Errorf("%w: its meta value is %d octets long", ErrDamaged, len(v))

@@ -13,18 +13,19 @@ import (
 // replicated state is. A name in a key is always its record key, so that the
 // order of keys within a space is the canonical order of names.
 const (
-	spaceSetting   = 'c' // number -> value (setting.go)
-	spaceTombstone = 'd' // apex -> serial, apex as written: a zone that was deleted
-	spaceJournal   = 'j' // zone id, sequence -> Diff; zone id alone -> journalHead
-	spaceOrder     = 'k' // sequence -> zone id: the diffs of all zones, oldest first
-	spaceLoad      = 'l' // load id -> loadValue
-	spaceMeta      = 'm' // the counters
-	spaceOrphan    = 'o' // as spaceRRset: signatures whose RRset is not there (Count()==0)
-	spaceRequest   = 'q' // sequence -> request id, result
-	spaceRRset     = 'r' // zone id, owner, 0x00, type -> record.Set
-	spaceNSEC      = 's' // as spaceRRset: NSEC alone, so that the last owner before a name is one seek away
-	spaceNSEC3     = 't' // as spaceRRset: NSEC3 alone
-	spaceZone      = 'z' // apex -> zoneValue
+	spaceSetting     = 'c' // number -> value (setting.go)
+	spaceTombstone   = 'd' // apex -> serial, apex as written: a zone that was deleted
+	spaceZoneSetting = 'e' // apex, 0x00, number -> value (zonesetting.go)
+	spaceJournal     = 'j' // zone id, sequence -> Diff; zone id alone -> journalHead
+	spaceOrder       = 'k' // sequence -> zone id: the diffs of all zones, oldest first
+	spaceLoad        = 'l' // load id -> loadValue
+	spaceMeta        = 'm' // the counters
+	spaceOrphan      = 'o' // as spaceRRset: signatures whose RRset is not there (Count()==0)
+	spaceRequest     = 'q' // sequence -> request id, result
+	spaceRRset       = 'r' // zone id, owner, 0x00, type -> record.Set
+	spaceNSEC        = 's' // as spaceRRset: NSEC alone, so that the last owner before a name is one seek away
+	spaceNSEC3       = 't' // as spaceRRset: NSEC3 alone
+	spaceZone        = 'z' // apex -> zoneValue
 )
 
 // contentSpaces hold what is keyed by a zone id: a zone's content.
@@ -246,6 +247,8 @@ func checkValue(key, val []byte) error {
 		}
 	case space == spaceSetting:
 		ok = len(key) == settingKeyLen && len(val) > 0 && len(val) <= record.MaxSetting
+	case space == spaceZoneSetting:
+		ok = len(key) >= zoneSettingKeyLen && key[len(key)-3] == 0 && len(val) > 0 && len(val) <= record.MaxSetting
 	case space == spaceOrder:
 		ok = len(key) == 1+8 && len(val) == 4
 	default:

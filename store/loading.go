@@ -150,7 +150,7 @@ func (b *batchState) loadCommit(op *record.Op) error {
 	numbers, _ := record.ParseSOA(soa.First())
 	serial := numbers.Serial
 	if exists || tombstone {
-		serial = laterSerial(last, serial)
+		serial = b.laterSerial(load.apexKey, last, serial)
 	}
 	b.savepoint()
 	if old := b.zoneAt(load.apexKey); old != nil {

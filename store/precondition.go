@@ -29,6 +29,8 @@ func (b *batchState) checkOne(p *record.Precondition) error {
 	switch p.Kind {
 	case record.PreZoneExists, record.PreZoneAbsent, record.PreSerialIs:
 		return b.checkZone(p, b.zoneAt(name))
+	case record.PreZoneSettingIs:
+		return b.checkZoneSettingIs(p, b.zoneAt(name))
 	}
 	z, err := b.zoneFor(p.Zone, p.Owner, name, p.Type == record.TypeDS)
 	if err != nil {

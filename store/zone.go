@@ -6,23 +6,6 @@ import (
 	"github.com/eider-dns/eider/store/record"
 )
 
-// nextSerial counts a serial up by one (RFC 1982 section 3.1), leaving 0 out:
-// some secondaries take it for no serial at all.
-func nextSerial(s uint32) uint32 {
-	if s++; s == 0 {
-		s = 1
-	}
-	return s
-}
-
-// laterSerial is given if it is after last, else the one after last.
-func laterSerial(last, given uint32) uint32 {
-	if record.SerialLess(last, given) {
-		return given
-	}
-	return nextSerial(last)
-}
-
 // lastSerial is the serial of the zone with that apex, or that of its tombstone.
 func (b *batchState) lastSerial(apexKey []byte) (serial uint32, exists, tombstone bool) {
 	if z := b.zoneAt(apexKey); z != nil {
@@ -79,7 +62,7 @@ func (b *batchState) create(op *record.Op, apex record.Name) error {
 	numbers, _ := record.ParseSOA(soa[0])
 	serial := numbers.Serial
 	if tombstone {
-		serial = laterSerial(last, serial)
+		serial = b.laterSerial(apexKey, last, serial)
 	}
 	first := record.WithSerial(soa[0], serial)
 	ns, err := b.canonical(record.TypeNS, op.Data[1:])
@@ -127,6 +110,7 @@ func (b *batchState) zoneDelete(op *record.Op) error {
 	}
 	b.savepoint()
 	b.dropContent(z.id)
+	b.dropZoneSettings(z.apexKey)
 	b.tree.delete(append(append(b.key[:0], spaceZone), z.apexKey...))
 	b.tree.put(append(append(b.key[:0], spaceTombstone), z.apexKey...), appendTombstone(b.val[:0], z.serial, z.apex))
 	z.gone, z.changed = true, true
@@ -180,7 +164,7 @@ func (b *batchState) finishZone(z *zoneState) {
 		}
 	}
 	now, _ := record.ParseSOA(record.Set(val).First())
-	serial := laterSerial(z.serial, now.Serial)
+	serial := b.laterSerial(z.apexKey, z.serial, now.Serial)
 	if serial != now.Serial {
 		b.writeSerial(z, serial)
 	}

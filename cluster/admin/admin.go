@@ -42,6 +42,7 @@ type Reader interface {
 	Index() uint64 // applied up to here
 	ZoneOf(name record.Name) (record.Zone, bool)
 	Zones() iter.Seq[record.Zone]
+	ZoneSetting(apex record.Name, n record.ZoneSetting) []byte
 	RRsets(zone uint32, from record.Name) iter.Seq[record.RRset]
 	Digest() [32]byte
 	Close()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -36,7 +37,8 @@ type fake struct {
 
 type fakeZone struct {
 	record.Zone
-	sets map[string]*record.RRset
+	sets     map[string]*record.RRset
+	settings map[record.ZoneSetting][]byte
 }
 
 type fakeLoad struct {
@@ -190,6 +192,19 @@ func (f *fake) op(op record.Op) (record.Status, *fakeZone, string) {
 		if n == len(z.sets) {
 			return record.NotFound, nil, ""
 		}
+	case record.OpZoneSetting:
+		if z == nil || !z.Apex.Equal(op.Owner) {
+			return record.Refused, nil, "no such zone"
+		}
+		if len(op.Data) == 0 {
+			delete(z.settings, op.Type)
+			return record.OK, nil, ""
+		}
+		if z.settings == nil {
+			z.settings = map[record.ZoneSetting][]byte{}
+		}
+		z.settings[op.Type] = op.Data[0]
+		return record.OK, nil, ""
 	default:
 		return record.Refused, nil, "the fake knows no " + op.Kind.String()
 	}
@@ -235,7 +250,7 @@ func (f *fake) view() Reader {
 	defer f.mu.Unlock()
 	v := &fakeView{index: f.index}
 	for _, z := range f.zones {
-		one := fakeZone{Zone: z.Zone, sets: map[string]*record.RRset{}}
+		one := fakeZone{Zone: z.Zone, sets: map[string]*record.RRset{}, settings: maps.Clone(z.settings)}
 		for k, s := range z.sets {
 			c := *s
 			one.sets[k] = &c
@@ -256,6 +271,15 @@ func (v *fakeView) ZoneOf(name record.Name) (best record.Zone, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+func (v *fakeView) ZoneSetting(apex record.Name, n record.ZoneSetting) []byte {
+	for _, z := range v.zones {
+		if z.Apex.Equal(apex) {
+			return z.settings[n]
+		}
+	}
+	return nil
 }
 
 func (v *fakeView) Zones() iter.Seq[record.Zone] {

@@ -32,6 +32,8 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /v1/status", s.getStatus)
 	mux.HandleFunc("GET /v1/cluster", s.getCluster)
 	mux.HandleFunc("GET /v1/zones", s.getZones)
+	mux.HandleFunc("GET /v1/zone", s.getZone)
+	mux.HandleFunc("POST /v1/zone", s.postZone)
 	mux.HandleFunc("GET /v1/dump", s.getDump)
 	mux.HandleFunc("GET /v1/records", s.getRecords)
 	mux.HandleFunc("GET /v1/digest", s.getDigest)
@@ -169,19 +171,13 @@ func (s *Server) getRecords(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) getDump(w http.ResponseWriter, r *http.Request) {
-	apex, err := record.ParseName(r.URL.Query().Get("zone"))
-	if err != nil {
-		fail(w, http.StatusBadRequest, fmt.Errorf("zone: %w", err))
-		return
-	}
 	view, ok := s.viewFor(w, r)
 	if !ok {
 		return
 	}
 	defer view.Close()
-	zone, ok := findZone(view, apex)
+	zone, ok := s.zoneFor(w, r, view)
 	if !ok {
-		fail(w, http.StatusNotFound, noZone(apex))
 		return
 	}
 	w.Header().Set("Content-Type", "text/dns") // RFC 4027

@@ -60,12 +60,18 @@ func zoneCreate(c *cli.Context) error {
 
 // propose proposes one op as a change of its own and shows the result.
 func propose(c *cli.Context, op record.Op) error {
+	return proposeChange(c, record.Change{Ops: []record.Op{op}}, func(*record.Result) {})
+}
+
+// proposeChange proposes a change and shows the result, as read makes sense of it.
+func proposeChange(c *cli.Context, change record.Change, read func(*record.Result)) error {
 	return withNode(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
-		results, err := node.Propose(ctx, []record.Change{{Ops: []record.Op{op}}})
+		results, err := node.Propose(ctx, []record.Change{change})
 		if err != nil {
 			return err
 		}
 		res := results[0]
+		read(&res)
 		a := answer{Status: res.Status.String(), Index: res.Index, Reason: res.Reason}
 		if res.Status == record.NotFound && a.Reason == "" {
 			a.Reason = "there is no such zone"

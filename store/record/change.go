@@ -42,13 +42,16 @@ const (
 	// OpSetting gives the setting numbered Type the one value in Data, or, without
 	// Data, takes it away. It belongs to no zone and names no owner.
 	OpSetting
+	// OpZoneSetting gives the zone with apex Owner the one value in Data for the setting
+	// numbered Type, or, without Data, takes it away. It moves no serial.
+	OpZoneSetting
 
 	opKinds // one more than the last
 )
 
 var opNames = [opKinds]string{
 	"", "ADD", "REMOVE", "REMOVE-RRSET", "REMOVE-NAME", "REPLACE",
-	"ZONE-CREATE", "ZONE-ENSURE", "ZONE-DELETE", "LOAD-BEGIN", "LOAD-ADD", "LOAD-COMMIT", "LOAD-ABORT", "SETTING",
+	"ZONE-CREATE", "ZONE-ENSURE", "ZONE-DELETE", "LOAD-BEGIN", "LOAD-ADD", "LOAD-COMMIT", "LOAD-ABORT", "SETTING", "ZONE-SETTING",
 }
 
 func (k OpKind) String() string {
@@ -103,15 +106,16 @@ type PreKind uint8
 // The preconditions: the five of RFC 2136 section 2.4, and what Eider's own
 // interfaces ask for.
 const (
-	PreRRsetExists PreKind = iota + 1 // Owner/Type exists, whatever its data
-	PreRRsetEquals                    // Owner/Type holds exactly Data
-	PreRRsetAbsent                    // Owner/Type does not exist
-	PreNameExists                     // Owner owns some data
-	PreNameAbsent                     // Owner owns no data
-	PreZoneExists                     // Owner is the apex of a zone
-	PreZoneAbsent                     // Owner is not the apex of a zone
-	PreSerialIs                       // the zone with apex Owner has serial Serial
-	PreSettingIs                      // the setting numbered Type has the one value in Data, or, without Data, none
+	PreRRsetExists   PreKind = iota + 1 // Owner/Type exists, whatever its data
+	PreRRsetEquals                      // Owner/Type holds exactly Data
+	PreRRsetAbsent                      // Owner/Type does not exist
+	PreNameExists                       // Owner owns some data
+	PreNameAbsent                       // Owner owns no data
+	PreZoneExists                       // Owner is the apex of a zone
+	PreZoneAbsent                       // Owner is not the apex of a zone
+	PreSerialIs                         // the zone with apex Owner has serial Serial
+	PreSettingIs                        // the setting numbered Type has the one value in Data, or, without Data, none
+	PreZoneSettingIs                    // the same, of the setting of the zone with apex Owner
 	preKinds
 )
 
@@ -156,6 +160,7 @@ type Precondition struct {
 // preconditions hold.
 type Change struct {
 	ID  RequestID
+	By  string // who asked for it, as Author makes it; kept with the diffs
 	Pre []Precondition
 	Ops []Op
 }
@@ -209,7 +214,7 @@ const (
 	CauseSerial         // PreSerialIs failed
 	CauseExists         // the zone or load exists already
 	CauseFormat         // the change itself makes no sense
-	CauseSetting        // PreSettingIs failed
+	CauseSetting        // PreSettingIs or PreZoneSettingIs failed
 	causes
 )
 

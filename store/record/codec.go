@@ -11,8 +11,11 @@ import (
 // Entry or Result.
 var ErrEncoding = errors.New("bad encoding")
 
+// A change is written in the oldest version that can say it, so that older builds go on
+// reading what concerns them and each change has one encoding.
 const (
-	changeVersion = 1
+	changePlain   = 1
+	changeBy      = 2 // with By, ops and preconditions from OpZoneSetting on
 	entryVersion  = 1
 	resultVersion = 1
 )
@@ -25,8 +28,15 @@ func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 		return dst, fmt.Errorf("a change has %d ops and %d preconditions, at most %d are allowed", len(c.Ops), len(c.Pre), MaxOps)
 	}
 	start := len(dst)
-	dst = append(dst, changeVersion)
+	version := c.version()
+	dst = append(dst, version)
 	dst = append(dst, c.ID[:]...)
+	if version >= changeBy {
+		if !validBy(c.By) {
+			return dst, fmt.Errorf("the author %q of a change is not as Author makes it", c.By)
+		}
+		dst = append(append(dst, byte(len(c.By))), c.By...)
+	}
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(c.Pre)))
 	var err error
 	for i := range c.Pre {
@@ -58,6 +68,46 @@ func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// version is the oldest version of the encoding that can say c.
+func (c *Change) version() byte {
+	newer := c.By != ""
+	for i := range c.Pre {
+		newer = newer || c.Pre[i].Kind >= PreZoneSettingIs
+	}
+	for i := range c.Ops {
+		newer = newer || c.Ops[i].Kind >= OpZoneSetting
+	}
+	if newer {
+		return changeBy
+	}
+	return changePlain
+}
+
+// Level is the feature level (Entry.Level) a node needs for an encoded change: the version it is
+// written in. Octets that are no change may give any.
+func Level(encoded []byte) uint16 {
+	if len(encoded) == 0 {
+		return changePlain
+	}
+	return uint16(encoded[0])
+}
+
+// MaxBy is the longest author of a change in octets: a key's name and an address.
+const MaxBy = 255
+
+// Author makes s fit for the By of a change: printable ASCII, no longer than MaxBy.
+func Author(s string) string {
+	out := []byte(s[:min(len(s), MaxBy)])
+	for i, c := range out {
+		if c < ' ' || c > '~' {
+			out[i] = '?'
+		}
+	}
+	return string(out)
+}
+
+func validBy(s string) bool { return Author(s) == s }
 
 func (k OpKind) load() bool { return k >= OpLoadBegin && k <= OpLoadAbort }
 
@@ -169,10 +219,16 @@ func DecodeChange(b []byte) (Change, error) {
 		return c, fmt.Errorf("%w: a change of %d octets, at most %d are allowed", ErrEncoding, len(b), MaxChange)
 	}
 	r := reader{b: b}
-	if v := r.u8(); v != changeVersion {
-		r.fail(fmt.Sprintf("change version %d, this build knows %d", v, changeVersion))
+	version := r.u8()
+	if version < changePlain || version > changeBy {
+		r.fail(fmt.Sprintf("change version %d, this build knows up to %d", version, changeBy))
 	}
 	copy(c.ID[:], r.take(len(c.ID)))
+	if version >= changeBy {
+		if c.By = string(r.take(int(r.u8()))); !validBy(c.By) {
+			r.fail("the author of a change is not printable")
+		}
+	}
 	for n := int(r.u16()); n > 0 && r.err == nil; n-- {
 		p := Precondition{Kind: PreKind(r.u8()), Zone: r.name(), Owner: r.name(), Type: Type(r.u16()), Serial: r.u32(), Data: r.data()}
 		if p.Kind == 0 || p.Kind >= preKinds {
@@ -193,6 +249,9 @@ func DecodeChange(b []byte) (Change, error) {
 	}
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(fmt.Sprintf("%d octets too many", len(r.b)))
+	}
+	if r.err == nil && version != c.version() {
+		r.fail(fmt.Sprintf("change version %d where %d would do", version, c.version()))
 	}
 	if r.err != nil {
 		return Change{}, r.err

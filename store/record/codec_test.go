@@ -41,6 +41,44 @@ func TestChangeRoundTrip(t *testing.T) {
 	}
 }
 
+// Each change has one version, and what older builds wrote is read for good.
+func TestChangeVersions(t *testing.T) {
+	setting := Op{Kind: OpZoneSetting, Owner: MustName("example.org"), Type: ZoneSerialPolicy, Data: [][]byte{[]byte("unixtime")}}
+	for _, tt := range []struct {
+		rule   string
+		change Change
+		level  uint16
+	}{
+		{"what the first builds wrote", fullChange, 1},
+		{"an author", Change{By: "key ddns", Ops: fullChange.Ops}, 2},
+		{"a setting of a zone", Change{Ops: []Op{setting}}, 2},
+		{"a precondition about one", Change{Pre: []Precondition{{Kind: PreZoneSettingIs, Owner: Root, Type: ZoneNotify}}}, 2},
+		{"the longest author", Change{By: strings.Repeat("x", MaxBy)}, 2},
+	} {
+		b, err := tt.change.AppendBinary(nil)
+		if err != nil || Level(b) != tt.level {
+			t.Errorf("%s: level %d, %v, want %d", tt.rule, Level(b), err, tt.level)
+		}
+		if got, err := DecodeChange(b); err != nil || !reflect.DeepEqual(got, tt.change) {
+			t.Errorf("%s: got %+v, %v", tt.rule, got, err)
+		}
+	}
+	b, _ := fullChange.AppendBinary(nil)
+	newer := append([]byte{changeBy}, b[1:1+len(RequestID{})]...)
+	newer = append(append(newer, 0), b[1+len(RequestID{}):]...)
+	if _, err := DecodeChange(newer); !errors.Is(err, ErrEncoding) {
+		t.Errorf("a second encoding of one change was read: %v", err)
+	}
+	for _, by := range []string{"a\nb", strings.Repeat("x", MaxBy+1), "\xff"} {
+		if _, err := (&Change{By: by}).AppendBinary(nil); err == nil {
+			t.Errorf("the author %q was encoded", by)
+		}
+		if _, err := (&Change{By: Author(by)}).AppendBinary(nil); err != nil {
+			t.Errorf("the author %q is not made fit: %v", by, err)
+		}
+	}
+}
+
 func TestChangeLimits(t *testing.T) {
 	for _, tt := range []struct {
 		rule   string
@@ -103,6 +141,10 @@ func TestResultRoundTrip(t *testing.T) {
 // keep two logs of one change.
 func FuzzDecodeChange(f *testing.F) {
 	b, _ := fullChange.AppendBinary(nil)
+	f.Add(b)
+	by := fullChange
+	by.By = "console"
+	b, _ = by.AppendBinary(nil)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := DecodeChange(data)
