@@ -28,6 +28,7 @@ var benches = []bench{
 	{"commits", "changes a second through three nodes", commits},
 	{"gap", "how long no change is taken after the leader is killed", gap},
 	{"million", "a zone of a million records on three nodes", million},
+	{"updates", "DNS UPDATEs over TCP at three nodes, beside Knot and BIND alone", updates},
 	{"queries", "queries beside other servers: CPU time, rates, latencies, memory", queries},
 }
 
@@ -51,15 +52,15 @@ func main() {
 		return
 	}
 	var s session
-	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, queries")
+	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, updates, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", "", "where data folders go (a temporary folder if empty)")
 	flag.Float64Var(&s.scale, "scale", 1, "factor for the number of changes, kills and records")
 	flag.BoolVar(&s.json, "json", false, "print one JSON object instead of lines")
 	flag.StringVar(&s.workloads, "workloads", "", "of queries, only these: "+strings.Join(workloadNames(), ", "))
 	flag.StringVar(&s.servers, "servers", "", "of queries, only these: "+strings.Join(serverNames, ", "))
-	flag.IntVar(&s.rounds, "rounds", 3, "of queries, how many turns each server gets at a workload")
-	flag.DurationVar(&s.each, "each", 3*time.Second, "of queries, how long a turn is, in whole seconds")
+	flag.IntVar(&s.rounds, "rounds", 3, "of updates and queries, how many turns each server gets at a workload")
+	flag.DurationVar(&s.each, "each", 3*time.Second, "of updates and queries, how long a turn is, in whole seconds")
 	flag.StringVar(&s.profiles, "profiles", "", "of queries, put a CPU profile of eider under each workload into this folder")
 	flag.Parse()
 	if err := s.all(*only); err != nil {
