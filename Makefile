@@ -15,7 +15,7 @@ BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench bench-go bench-compare cluster cross clean help
+.PHONY: conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -77,6 +77,9 @@ chaos: build ## real clusters under faults for CHAOS (3m), every change accounte
 
 bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 25 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
+
+overload: build ## attack three nodes for a minute while another client asks
+	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider -only overload
 
 conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (5 to 10 min)
 	$(GO) run ./cmd/eider-conformance -eider $(BIN)/eider -v $(CONFORMANCE)

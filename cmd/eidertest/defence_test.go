@@ -297,3 +297,26 @@ func TestFloodFromOnePrefix(t *testing.T) {
 		})
 	}
 }
+
+// Beside a flood of random packets and thousands of half-open connections from one prefix,
+// another's questions are answered over UDP and TCP, 95 of 100 or more; memory and descriptors
+// stay bounded, none is left over, and the leader leads on. `make overload` does so for a minute.
+func TestOverloadOfACluster(t *testing.T) {
+	c := startCluster(t, 3, map[string]any{"limits": map[string]any{"rrl_exempt": []string{}}})
+	from(t, c.Nodes[0], "127.0.9.1") // or skip
+	o, err := c.Overload("zone.test", "www.zone.test", 5000, 5*time.Second)
+	must(t, err)
+	t.Logf("%+v", *o)
+	if (o.UDP.Share() < 0.95 || o.TCP.Share() < 0.95) && !raceEnabled { // a node with the race detector is the slow one
+		t.Errorf("of the questions of others %.1f %% were answered over UDP and %.1f %% over TCP", 100*o.UDP.Share(), 100*o.TCP.Share())
+	}
+	if o.TermAfter != o.TermBefore || o.LeaderAfter != o.Leader {
+		t.Errorf("node %s led in term %d, afterwards node %s in term %d", o.Leader, o.TermBefore, o.LeaderAfter, o.TermAfter)
+	}
+	for _, n := range o.Nodes {
+		if n.MemoryMost > n.Memory+100 && !raceEnabled || n.FilesMost > n.Files+1024+64 {
+			t.Errorf("node %s grew from %d to %d MB and from %d to %d descriptors", n.ID, n.Memory, n.MemoryMost, n.Files, n.FilesMost)
+		}
+	}
+	wantLine(t, c.Nodes[0], "ADD: after.zone.test A 192.0.2.9", "OK")
+}

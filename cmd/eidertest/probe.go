@@ -25,7 +25,12 @@ const probeTimeout = 2 * time.Second
 
 // Probe starts asking for name and qtype rate times a second. right judges an answer.
 func (n *Node) Probe(rate int, name string, qtype uint16, right func(*dns.Msg) bool) (*Probe, error) {
-	conn, err := net.Dial("udp", n.Query)
+	return n.ProbeFrom("", rate, name, qtype, right)
+}
+
+// ProbeFrom is Probe by a client of a certain address, if it is not empty.
+func (n *Node) ProbeFrom(address string, rate int, name string, qtype uint16, right func(*dns.Msg) bool) (*Probe, error) {
+	conn, err := (&net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(address)}}).Dial("udp", n.Query)
 	if err != nil {
 		return nil, err
 	}
