@@ -23,6 +23,7 @@ func (d *decoder) check(c *Config) {
 	if len(c.Nodes) > 0 && c.Voters() == 0 {
 		d.problem("nodes: every node has \"voter\": false, so no change could ever be made; leave it out on at least one")
 	}
+	d.checkTLS(c)
 	d.checkTimeouts(c.Timeouts)
 	var used []taken
 	dirs := map[string]string{}

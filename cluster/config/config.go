@@ -57,6 +57,9 @@ type Config struct {
 	Nodes     []Node // by id, in the order of SortIDs
 	AutoZone  bool   // an ADD to a name in no zone creates the zone
 	Plaintext bool   // the cluster port may leave loopback in plain text
+	// CAFile holds the CA certificates of mutual TLS on the cluster port and on admin ports
+	// over TCP; empty: plain text, on loopback.
+	CAFile string
 	// SecretFile holds what seals TSIG keys, alike on all nodes; empty: no keys.
 	SecretFile string
 	QueryACL   QueryACL
@@ -75,6 +78,8 @@ type Node struct {
 	AdminLoc   string   // path of a unix socket, or host:port
 	HTTPLoc    string   // host:port of metrics and health; empty: none
 	DataDir    string
+	CertFile   string // of TLS; empty without it
+	KeyFile    string
 	Voter      bool
 	Labels     map[string]string
 }
@@ -184,6 +189,9 @@ func (n Node) RaftBind() string {
 	}
 	return n.RaftLoc
 }
+
+// TLS says whether the nodes speak TLS to each other.
+func (c *Config) TLS() bool { return c.CAFile != "" }
 
 // IDs are the ids of all nodes, in order.
 func (c *Config) IDs() []string {

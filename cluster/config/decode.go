@@ -33,6 +33,7 @@ func Parse(data []byte, file string) (*Config, error) {
 
 const (
 	nodesExample = `{"nodes": {"0": {"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}}}`
+	tlsExample   = `{"ca_file": "tls/ca.pem"}`
 	nodeExample  = `{"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}`
 )
 
@@ -73,6 +74,12 @@ func (d *decoder) config(root *object) *Config {
 		{"cluster", d.string(&c.Cluster, `"eider"`)},
 		{"auto_zone", d.bool(&c.AutoZone, "true")},
 		{"plaintext", d.bool(&c.Plaintext, "false")},
+		{"tls", func(path string, v any) {
+			d.sub(path, v, tlsExample, []field{{"ca_file", d.string(&c.CAFile, `"tls/ca.pem"`)}})
+			if o, ok := v.(*object); ok && o.values["ca_file"] == nil {
+				d.problem("%s.ca_file: missing; for example \"tls/ca.pem\", which `eider certificate init` makes", path)
+			}
+		}},
 		{"secret_file", d.string(&c.SecretFile, `"secret.key"`)},
 		{"query_acl", func(path string, v any) {
 			d.sub(path, v, `{"deny": ["192.0.2.0/24"]}`, []field{
@@ -103,6 +110,7 @@ func (d *decoder) config(root *object) *Config {
 			})
 		}},
 	})
+	c.fillTLS()
 	if !nodes {
 		d.problem("nodes: missing; for example %s", nodesExample)
 	}
@@ -152,6 +160,8 @@ func (d *decoder) node(path, id string, o *object) Node {
 		{"admin_loc", d.string(&n.AdminLoc, `"/run/eider/0.sock" or "127.0.0.1:8053"`)},
 		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},
 		{"data_dir", d.string(&n.DataDir, `"/var/lib/eider"`)},
+		{"cert_file", d.string(&n.CertFile, `"tls/node-0.pem"`)},
+		{"key_file", d.string(&n.KeyFile, `"tls/node-0.key"`)},
 		{"voter", d.bool(&n.Voter, "true")},
 		{"labels", func(path string, v any) { d.labels(path, v, &n) }},
 	})

@@ -16,6 +16,8 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		AdminLoc string            `json:"admin_loc,omitempty"`
 		HTTPLoc  string            `json:"http_loc,omitempty"`
 		DataDir  string            `json:"data_dir,omitempty"`
+		CertFile string            `json:"cert_file,omitempty"`
+		KeyFile  string            `json:"key_file,omitempty"`
 		Voter    bool              `json:"voter"`
 		Labels   map[string]string `json:"labels,omitempty"`
 	}
@@ -30,7 +32,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.Voter, n.Labels})
+		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.CertFile, n.KeyFile, n.Voter, n.Labels})
 		if err != nil {
 			return nil, err
 		}
@@ -66,18 +68,26 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Allow []netip.Prefix `json:"allow"`
 		Deny  []netip.Prefix `json:"deny"`
 	}
+	type tls struct {
+		CAFile string `json:"ca_file"`
+	}
+	var secure *tls
+	if c.TLS() {
+		secure = &tls{c.CAFile}
+	}
 	t := c.Timeouts
 	return json.Marshal(struct {
 		Cluster   string          `json:"cluster"`
 		Nodes     json.RawMessage `json:"nodes"`
 		AutoZone  bool            `json:"auto_zone"`
 		Plaintext bool            `json:"plaintext"`
+		TLS       *tls            `json:"tls,omitempty"`
 		Secret    string          `json:"secret_file,omitempty"`
 		QueryACL  acl             `json:"query_acl"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, c.SecretFile, acl(c.QueryACL),
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.SecretFile, acl(c.QueryACL),
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})

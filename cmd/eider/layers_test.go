@@ -19,7 +19,6 @@ var layers = map[string][]string{
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},
-	"zonediff":          {"store/record"},
 
 	"nameserver/lookup/lookuptest": {"nameserver/lookup", "store/record", "github.com/miekg/dns"},
 
@@ -27,17 +26,15 @@ var layers = map[string][]string{
 	"nameserver/access": {"nameserver/tsig", "store/record"},
 	"nameserver/update": {"nameserver/access", "nameserver/tsig", "store/record", "github.com/miekg/dns"},
 
-	// asks for zones, and gives changes to a Proposer
-	"nameserver/secondary": {"nameserver/tsig", "store/record", "zonediff"},
-
 	"nameserver": {
 		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",
 	},
 	"checkpoint":            {"store", "store/record", "github.com/hashicorp/raft"},
 	"cluster/config":        {},
-	"cluster":               {"cluster/config", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
+	"cluster/pki":           {},
+	"cluster":               {"cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
-	"cluster/clustertest":   {"cluster", "cluster/config", "store/record", "github.com/hashicorp/raft"},
+	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
 	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
