@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/eider-dns/eider/cluster/config"
+	"github.com/eider-dns/eider/cluster/pki"
 )
 
 // StateMachine is what committed entries are applied to. Raft calls it from one
@@ -63,6 +64,7 @@ type Options struct {
 	Dir          string             // data directory; that of the config if empty
 	Report       func() []byte      // what other nodes are told of this one, any time; nil: nothing
 	Log          *slog.Logger       // nil: none
+	Keys         *pki.Keeper        // certificates of mutual TLS; needed if the config has "tls"
 
 	// CheckLog looks at a log before it is opened: bbolt ends the process on some damage, so
 	// a program has CheckLog of this package run by a child of its own. nil: no look.

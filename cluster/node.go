@@ -68,6 +68,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if o.Config == nil || o.StateMachine == nil || o.Snapshots == nil {
 		return nil, errors.New("cluster: Config, StateMachine and Snapshots are needed")
 	}
+	if o.Config.TLS() != (o.Keys != nil) {
+		return nil, errors.New("cluster: Keys and the config's \"tls\" belong together") // never plain text by a slip
+	}
 	self, err := o.Config.Node(o.ID)
 	if err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		n.cancel()
 		return nil, err
 	}
-	listener, err := listen(self.RaftBind(), n.config.Plaintext)
+	listener, err := listen(self.RaftBind(), n.config.Plaintext || o.Keys != nil)
 	if err != nil {
 		n.cancel()
 		return nil, errors.Join(err, r.close(), n.machine.hint.close())
@@ -115,7 +118,10 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	}
 	n.port = &port{
 		listener: listener, advertise: self.RaftLoc, plaintext: n.config.Plaintext, identity: n.identity, log: n.log,
-		dialer: dial, serve: n.serve, conns: map[net.Conn]struct{}{}, greeting: map[string]int{},
+		keys: o.Keys, dialer: dial, serve: n.serve, conns: map[net.Conn]struct{}{}, greeting: map[string]int{},
+	}
+	if o.Keys != nil {
+		o.Keys.OnChange(n.port.recheck)
 	}
 	n.calls = &callers{port: n.port, to: map[string]*slot{}}
 	n.members = newMembers(n)

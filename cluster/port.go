@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/cluster/pki"
 )
 
 // Bounds of the cluster port, all before anything is known of who is calling.
@@ -33,6 +35,9 @@ type port struct {
 	dialer    func(network, address string, timeout time.Duration) (net.Conn, error)
 	serve     func(net.Conn, hello) // of serviceCall and serviceJoin; returns when the connection is done
 	stream    atomic.Pointer[stream]
+	keys      *pki.Keeper // of mutual TLS; nil: plain text
+	strangers [strangerKinds]atomic.Uint64
+	told      atomic.Int64 // when a stranger was last warned about, Unix nanoseconds
 
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -42,15 +47,15 @@ type port struct {
 	wg       sync.WaitGroup
 }
 
-// listen opens the port; run accepts.
-func listen(address string, plaintext bool) (net.Listener, error) {
+// listen opens the port; run accepts. open says that it may be off loopback.
+func listen(address string, open bool) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on the cluster port %s: %w", address, err)
 	}
-	if a, ok := l.Addr().(*net.TCPAddr); ok && !plaintext && !a.IP.IsLoopback() {
+	if a, ok := l.Addr().(*net.TCPAddr); ok && !open && !a.IP.IsLoopback() {
 		l.Close()
-		return nil, fmt.Errorf("the cluster port %s is not on loopback and its connections are in plain text; set \"plaintext\": true if the network between the nodes is private, or use a loopback address", address)
+		return nil, fmt.Errorf("the cluster port %s is not on loopback and its connections are in plain text; make certificates (eider certificate init) and set \"tls\", or set \"plaintext\": true if the network between the nodes is private, or use a loopback address", address)
 	}
 	return l, nil
 }
@@ -70,6 +75,7 @@ func (p *port) run() {
 		}
 		host := hostOf(conn.RemoteAddr())
 		if !p.enter(conn, host) {
+			p.strangers[strangerCrowd].Add(1)
 			conn.Close()
 			continue
 		}
@@ -116,14 +122,24 @@ func (p *port) drop(conn net.Conn) {
 	p.mu.Unlock()
 }
 
-func (p *port) greet(conn net.Conn, host string) {
+func (p *port) greet(raw net.Conn, host string) {
 	defer p.wg.Done()
-	conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	raw.SetDeadline(time.Now().Add(handshakeTimeout)) // of all that follows
+	conn, err := p.secure(raw, false)
+	if err != nil {
+		p.greeted(host)
+		p.drop(raw)
+		p.strange(kindOf(err), raw.RemoteAddr(), err)
+		return
+	}
 	h, err := readHello(conn, false)
+	if err == nil {
+		err = speaksAs(conn, h.ID)
+	}
 	if err != nil { // no word to a stranger
 		p.greeted(host)
 		p.drop(conn)
-		p.log.Debug("stranger on the cluster port", slog.String("from", conn.RemoteAddr().String()), slog.Any("err", err))
+		p.strange(strangerHello, conn.RemoteAddr(), err)
 		return
 	}
 	refusal := p.refuse(&h)
@@ -131,6 +147,9 @@ func (p *port) greet(conn net.Conn, host string) {
 	p.greeted(host)
 	if refusal != nil || err != nil {
 		p.drop(conn)
+		if refusal != nil {
+			p.strangers[strangerCluster].Add(1)
+		}
 		p.log.Debug("connection of a node refused", slog.String("node", h.ID), slog.Any("err", refusal))
 		return
 	}
@@ -192,9 +211,9 @@ func (p *port) dial(address string, s service, timeout time.Duration) (net.Conn,
 	if err != nil {
 		return nil, hello{}, err
 	}
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !p.plaintext && !a.IP.IsLoopback() {
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok && p.keys == nil && !p.plaintext && !a.IP.IsLoopback() {
 		conn.Close()
-		return nil, hello{}, fmt.Errorf("%s is not on loopback and \"plaintext\" is not set", address)
+		return nil, hello{}, fmt.Errorf("%s is not on loopback, and neither \"tls\" nor \"plaintext\" is set", address)
 	}
 	p.mu.Lock()
 	if p.closed {
@@ -205,6 +224,12 @@ func (p *port) dial(address string, s service, timeout time.Duration) (net.Conn,
 	p.conns[conn] = struct{}{}
 	p.mu.Unlock()
 	conn.SetDeadline(deadline)
+	secured, err := p.secure(conn, true)
+	if err != nil {
+		p.drop(conn)
+		return nil, hello{}, fmt.Errorf("connect to node at %s: %w", address, err)
+	}
+	conn = secured
 	h, err := p.introduce(conn, s)
 	if err != nil {
 		p.drop(conn)
@@ -220,6 +245,9 @@ func (p *port) introduce(conn net.Conn, s service) (hello, error) {
 	}
 	h, err := readHello(conn, true)
 	if err != nil {
+		return h, err
+	}
+	if err := speaksAs(conn, h.ID); err != nil {
 		return h, err
 	}
 	if h.Status != statusWelcome {
@@ -259,8 +287,7 @@ func (c *trackedConn) Close() error {
 }
 
 // stream is the raft.StreamLayer of one run of Raft. Closing it ends all its
-// connections; the port goes on. Mutual TLS will go behind it, in port.dial and
-// port.greet.
+// connections; the port goes on.
 type stream struct {
 	port   *port
 	accept chan net.Conn

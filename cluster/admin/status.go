@@ -31,6 +31,9 @@ type NodeStatus struct {
 	Zones            int       `json:"zones"`
 	AnsweringSince   time.Time `json:"answering_since,omitzero"` // zero: not answering yet
 
+	CertificateExpires time.Time `json:"certificate_expires,omitzero"` // of the cluster port; zero: plain text
+	CAExpires          time.Time `json:"ca_expires,omitzero"`
+
 	QueryAddrs []string `json:"query_addrs,omitempty"`
 	RaftAddr   string   `json:"raft_addr,omitempty"`
 	Error      string   `json:"error,omitempty"` // why it could not be asked, or what is wrong with it

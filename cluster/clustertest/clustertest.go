@@ -22,6 +22,7 @@ import (
 
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/config"
+	"github.com/eider-dns/eider/cluster/pki"
 )
 
 // Patience is how long helpers wait before they fail the test.
@@ -37,6 +38,7 @@ type Options struct {
 	Timeouts config.Timeouts // short ones if zero
 	Log      *slog.Logger    // to the test's log with -v if nil
 	Report   func(i int) func() []byte
+	TLS      bool // mutual TLS between the nodes; Keys has the certificates
 }
 
 // Cluster is a set of nodes. Its methods are for the goroutine of the test; Node,
@@ -50,6 +52,8 @@ type Cluster struct {
 	mu       sync.Mutex
 	nodes    []*cluster.Node
 	machines []Machine
+	keepers  []*pki.Keeper
+	ca       *pki.CA
 	cut      map[link]bool
 	conns    map[link]map[net.Conn]struct{}
 }
@@ -79,11 +83,15 @@ func Start(tb testing.TB, o Options) *Cluster {
 	}
 	c := &Cluster{
 		tb: tb, o: o, dir: tb.TempDir(), Config: Config(tb, o.Nodes), nodes: make([]*cluster.Node, o.Nodes), machines: make([]Machine, o.Nodes),
-		cut: map[link]bool{}, conns: map[link]map[net.Conn]struct{}{},
+		keepers: make([]*pki.Keeper, o.Nodes),
+		cut:     map[link]bool{}, conns: map[link]map[net.Conn]struct{}{},
 	}
 	c.Config.Timeouts = o.Timeouts
 	for i := o.Voters; i < o.Nodes; i++ {
 		c.Config.Nodes[i].Voter = false
+	}
+	if o.TLS {
+		c.makeKeys()
 	}
 	tb.Cleanup(c.stop)
 	for i := range o.Nodes - o.Late {
@@ -173,6 +181,14 @@ func (c *Cluster) TryRestart(i int, change func(*config.Config)) error {
 		ID: own.Nodes[i].ID, Config: &own, StateMachine: m.StateMachine, Snapshots: m.Snapshots, Dir: c.Dir(i),
 		Log: c.o.Log, Tuning: c.o.Tuning, Dial: c.dialer(i),
 	}
+	if own.TLS() {
+		if o.Keys, err = c.openKeys(&own, i); err != nil {
+			if m.Close != nil {
+				err = errors.Join(err, m.Close())
+			}
+			return err
+		}
+	}
 	if c.o.Report != nil {
 		o.Report = c.o.Report(i)
 	}
@@ -181,11 +197,14 @@ func (c *Cluster) TryRestart(i int, change func(*config.Config)) error {
 		if m.Close != nil {
 			err = errors.Join(err, m.Close())
 		}
+		if o.Keys != nil {
+			o.Keys.Close()
+		}
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.nodes[i], c.machines[i] = n, m
+	c.nodes[i], c.machines[i], c.keepers[i] = n, m, o.Keys
 	return nil
 }
 
@@ -208,7 +227,7 @@ func (c *Cluster) Stop(i int) {
 func (c *Cluster) end(ctx context.Context, i int) {
 	c.tb.Helper()
 	c.mu.Lock()
-	n, m := c.nodes[i], c.machines[i]
+	n, m, keys := c.nodes[i], c.machines[i], c.keepers[i]
 	c.nodes[i] = nil
 	c.mu.Unlock()
 	if n == nil {
@@ -216,6 +235,9 @@ func (c *Cluster) end(ctx context.Context, i int) {
 	}
 	if err := n.Shutdown(ctx); err != nil {
 		c.tb.Errorf("shut down node %d: %v", i, err)
+	}
+	if keys != nil {
+		keys.Close()
 	}
 	if m.Close != nil {
 		if err := m.Close(); err != nil {

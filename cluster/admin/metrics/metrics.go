@@ -25,9 +25,16 @@ type Sources struct {
 	Queries func() nameserver.Stats
 	Status  func() admin.NodeStatus // of this node
 	State   func() (checkpoint.Stats, bool)
+	Port    func() (PortStats, bool) // of the cluster port, once it is open
 	Version string
 	Commit  string
 	Go      string
+}
+
+// PortStats are figures of the cluster port and its certificates.
+type PortStats struct {
+	Strangers     map[string]uint64 // connections turned away, by reason
+	FailedReloads uint64            // of certificates
 }
 
 // collector reads Sources at each scrape.
@@ -73,8 +80,11 @@ var (
 	unfoldedDesc   = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
 	snapshotsDesc  = desc("raft_snapshots_total", "Raft snapshots given to and taken from other nodes.", "direction")
 	haltedDesc     = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
+	strangersDesc  = desc("cluster_port_refused_total", "Connections the cluster port turned away.", "reason")
+	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
+	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -106,6 +116,14 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if c.from.State != nil {
 		if st, ok := c.from.State(); ok {
 			out.state(st)
+		}
+	}
+	if c.from.Port != nil {
+		if st, ok := c.from.Port(); ok {
+			for reason, n := range st.Strangers {
+				out.counter(strangersDesc, float64(n), reason)
+			}
+			out.counter(reloadsDesc, float64(st.FailedReloads))
 		}
 	}
 }
@@ -175,6 +193,10 @@ func (s sink) status(st admin.NodeStatus) {
 	s.gauge(logLastDesc, float64(st.LogLast))
 	s.gauge(stalenessDesc, st.Staleness)
 	s.gauge(zonesDesc, float64(st.Zones))
+	if !st.CertificateExpires.IsZero() {
+		s.gauge(certEndDesc, float64(st.CertificateExpires.Unix()), "node")
+		s.gauge(certEndDesc, float64(st.CAExpires.Unix()), "ca")
+	}
 	since := 0.0
 	if !st.AnsweringSince.IsZero() {
 		since = float64(st.AnsweringSince.UnixMilli()) / 1000
