@@ -16,6 +16,7 @@ import (
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/cluster/admin/metrics"
+	"github.com/eider-dns/eider/cluster/pki"
 	"github.com/eider-dns/eider/cluster/secrets"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
@@ -38,6 +39,7 @@ type node struct {
 	settings *settings
 	log      *slog.Logger
 	store    *store.Store
+	keys     *pki.Keeper // certificates; nil without "tls"
 	dns      *nameserver.Server
 	updates  *update.Server
 	secrets  *secrets.Keeper
@@ -59,7 +61,11 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	var err error
+	if n.keys, err = openKeys(s, n.log); err != nil {
+		return nil, err
+	}
 	if n.store, err = store.Open(filepath.Join(s.node.DataDir, storeFile), store.Options{}); err != nil {
+		n.closeKeys()
 		return nil, damageAdvice(err)
 	}
 	if err := n.listen(ctx); err != nil {
@@ -141,7 +147,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Status: n.admin.Status, State: n.stateFigures,
+		Queries: n.dns.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness)
 	return err
@@ -203,7 +209,7 @@ func (n *node) join(ctx context.Context) error {
 	n.fsm.Store(fsm)
 	c, err := cluster.Open(ctx, cluster.Options{
 		ID: s.node.ID, Config: s.config, Dir: s.node.DataDir,
-		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, CheckLog: checkLog,
+		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, Keys: n.keys, CheckLog: checkLog,
 		Tuning: cluster.Tuning{
 			TrailingEntries: uint64(s.config.Limits.TrailingEntries), SnapshotEntries: uint64(s.config.Limits.SnapshotEntries),
 			KeepEntries: min(uint64(s.config.Limits.TrailingEntries), cluster.DefaultKeepEntries),
@@ -250,6 +256,7 @@ func (n *node) stop(ctx context.Context) error {
 	if n.dns != nil {
 		errs = append(errs, n.dns.Shutdown(ctx))
 	}
+	n.closeKeys()
 	errs = append(errs, n.store.Close())
 	n.log.Info("stopped")
 	return errors.Join(errs...)

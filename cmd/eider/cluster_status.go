@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/eider-dns/eider/cluster/admin"
+	"github.com/eider-dns/eider/cluster/pki"
 )
 
 func clusterStatusCommand() *cli.Command {
@@ -90,7 +91,26 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, n.Term, n.Applied, n.Checkpointed,
 			n.Lag, staleness(n.Staleness), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, n := range st.Nodes {
+		warnExpiry(c, n)
+	}
+	return nil
+}
+
+// warnExpiry says that a node's certificate is about to end; then no other node
+// speaks to it.
+func warnExpiry(c *cli.Context, n admin.NodeStatus) {
+	end, what := n.CertificateExpires, "certificate"
+	if n.CAExpires.Before(end) {
+		end, what = n.CAExpires, "CA"
+	}
+	if end.IsZero() || time.Until(end) > pki.WarnBefore {
+		return
+	}
+	line(c, "node %s: its %s ends %s; `eider certificate node %s --force` makes a new one", n.ID, what, end.Format(time.RFC3339), n.ID)
 }
 
 func staleness(seconds float64) string {

@@ -131,10 +131,11 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			nodeCommand(),
 			group("record", "add, remove and list records of a running cluster", recordAddCommand(), recordRemoveCommand(), recordListCommand()),
-			group("zone", "load, dump and manage zones", zoneLoadCommand(), zoneReplaceCommand(), zoneDumpCommand(), zoneListCommand(), zoneCreateCommand(), zoneDeleteCommand(), zoneCheckCommand(), zoneSetCommand(), zoneShowCommand()),
+			group("zone", "load, dump and manage zones", zoneLoadCommand(), zoneDumpCommand(), zoneListCommand(), zoneCreateCommand(), zoneDeleteCommand(), zoneCheckCommand(), zoneSetCommand(), zoneShowCommand()),
 			group("key", "add, remove and export TSIG keys", keyAddCommand(), keyListCommand(), keyRemoveCommand(), keyExportCommand(), keyInitSecretCommand()),
 			group("acl", "say who may update a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
 			group("cluster", "see what the nodes do", clusterStatusCommand(), clusterWaitCommand(), clusterRotateCookiesCommand()),
+			group("certificate", "make and show the certificates of the cluster port and of operators", certificateInitCommand(), certificateNodeCommand(), certificateOperatorCommand(), certificateRotateCommand(), certificateRetireCommand(), certificateShowCommand()),
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
 			consoleCommand(),
 			queryCommand(),

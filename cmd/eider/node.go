@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -30,7 +33,8 @@ without it, unless --strict.
 
 Standard input takes lines: ADD: OWNER [TTL] TYPE RDATA and
 REMOVE: OWNER [TTL] TYPE [RDATA]; each gets one answer line. HELP lists the rest.
-End of input ends nothing. SIGTERM or Ctrl-C ends the node in good order.
+End of input ends nothing. SIGTERM or Ctrl-C ends the node in good order; SIGHUP
+has it read its certificates again at once.
 
 Examples:
    eider node
@@ -59,11 +63,16 @@ func runNode(c *cli.Context) error {
 	go n.serveInput(ctx, c.App.Reader, c.App.Writer)
 	imported := make(chan error, 1)
 	go func() { imported <- n.importZones(ctx) }()
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
 	var fatal error
 	for waiting := true; waiting; {
 		select {
 		case <-ctx.Done():
 			waiting = false
+		case <-hangUp:
+			n.hangUp()
 		case err := <-imported:
 			if err != nil && settings.strict {
 				fatal, waiting = failed("node", err), false

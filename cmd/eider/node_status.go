@@ -21,6 +21,9 @@ func (n *node) status() admin.NodeStatus {
 			st.QueryAddrs = append(st.QueryAddrs, a.String())
 		}
 	}
+	if n.keys != nil {
+		st.CertificateExpires, st.CAExpires = n.keys.Expiry()
+	}
 	if fsm := n.fsm.Load(); fsm != nil {
 		if f := fsm.Stats(); f.Halted != "" {
 			st.Error = f.Halted

@@ -13,6 +13,62 @@ import (
 	"github.com/eider-dns/eider/cmd/eidertest"
 )
 
+// The block about TLS runs as it stands, too.
+func TestREADMESafePort(t *testing.T) {
+	out := runBlock(t, "tls")
+	for _, want := range []string{"node ns3", "eider://prod/node/ns1", "OK index=", "leader ns", "the newest CA alone"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the block printed no %q:\n%s", want, out)
+		}
+	}
+}
+
+// runBlock runs the lines of a block of README.md as they stand, but for the ports,
+// in a folder with bin/eider and the examples.
+func runBlock(t *testing.T, name string) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	must(t, err)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	must(t, err)
+	_, after, ok := strings.Cut(string(readme), "<!-- "+name+":")
+	_, after, ok2 := strings.Cut(after, "```sh\n")
+	block, _, ok3 := strings.Cut(after, "```")
+	if !ok || !ok2 || !ok3 {
+		t.Fatalf("README.md has no block %q any more", name)
+	}
+	ports, err := eidertest.FreePorts(12)
+	must(t, err)
+	free := map[string]string{}
+	swap := func(text string) string {
+		return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllStringFunc(text, func(addr string) string {
+			if free[addr] == "" {
+				free[addr] = "127.0.0.1:" + strconv.Itoa(ports[len(free)])
+			}
+			return free[addr]
+		})
+	}
+	dir := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
+	must(t, os.Symlink(eider, filepath.Join(dir, "bin", "eider")))
+	must(t, os.Mkdir(filepath.Join(dir, "examples"), 0o755))
+	examples, err := os.ReadDir(filepath.Join(root, "examples"))
+	must(t, err)
+	for _, e := range examples {
+		text, err := os.ReadFile(filepath.Join(root, "examples", e.Name()))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(dir, "examples", e.Name()), []byte(swap(string(text))), 0o644))
+	}
+	cmd := exec.Command("bash", "-c", "set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null' EXIT\n"+swap(block))
+	cmd.Dir = dir
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
 // The walk-through of README.md runs as it stands, but for the ports, which are
 // free ones here, and for `make build`, since the binary is there already. The block
 // about updates follows it, if nsupdate is installed.

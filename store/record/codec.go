@@ -76,7 +76,7 @@ func (c *Change) version() byte {
 		newer = newer || c.Pre[i].Kind >= PreZoneSettingIs
 	}
 	for i := range c.Ops {
-		newer = newer || c.Ops[i].Kind >= OpZoneSetting || c.Ops[i].Flags&OpPulled != 0
+		newer = newer || c.Ops[i].Kind >= OpZoneSetting
 	}
 	if newer {
 		return changeBy
