@@ -19,13 +19,15 @@ type client struct {
 	net.Conn
 	from       netip.Addr // set by enter
 	prefix     netip.Prefix
+	group      uint64  // its /24 or /56
 	idle, gone bool    // idle: it waits for a query to be whole
 	prev, next *client // in the list of idle ones
 }
 
 // limiter bounds the TCP connections, in all and of each client. When a bound is
-// reached the connection that has been idle the longest makes room; if none is
-// idle, the new one is turned away. One that has sent part of a query is as idle as
+// reached the connection that has been idle the longest makes room, of those in all
+// one whose /24 or /56 holds its share or more: who holds few keeps them, however
+// fast others come. If none is idle, the new one is turned away. One that has sent part of a query is as idle as
 // one that has sent nothing: or else one octet would keep a place for TCPIdle.
 type limiter struct {
 	mu        sync.Mutex
@@ -33,6 +35,7 @@ type limiter struct {
 	all       map[*client]struct{}
 	count     int // of all, without those already gone
 	prefixes  map[netip.Prefix]int
+	groups    map[uint64]int
 	head      client // of the idle list, a ring: head.next is idle the longest
 	draining  bool
 	s         TCPStats
@@ -47,7 +50,7 @@ type TCPStats struct {
 }
 
 func newLimiter(most, each int) limiter {
-	return limiter{max: most, each: each, all: make(map[*client]struct{}), prefixes: make(map[netip.Prefix]int)}
+	return limiter{max: most, each: each, all: make(map[*client]struct{}), prefixes: make(map[netip.Prefix]int), groups: make(map[uint64]int)}
 }
 
 func (l *limiter) stats() TCPStats {
@@ -68,21 +71,26 @@ func (l *limiter) enter(c *client) bool {
 		}
 		c.from = addr
 		c.prefix, _ = addr.Prefix(bits)
+		c.group = clientPrefix(addr)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.draining ||
 		l.prefixes[c.prefix] >= l.each && !l.evict(func(o *client) bool { return o.prefix == c.prefix }) ||
-		l.count >= l.max && !l.evict(func(*client) bool { return true }) {
+		l.count >= l.max && !l.evict(l.share) && !l.evict(func(*client) bool { return true }) {
 		l.s.Refused++
 		return false
 	}
 	l.s.Accepted++
 	l.count++
 	l.prefixes[c.prefix]++
+	l.groups[c.group]++
 	l.all[c] = struct{}{}
 	return true
 }
+
+// share tells whether the group of a connection holds an average group's share or more.
+func (l *limiter) share(c *client) bool { return l.groups[c.group]*len(l.groups) >= l.count }
 
 // evict closes the connection that has been idle the longest of those that match.
 func (l *limiter) evict(match func(*client) bool) bool {
@@ -107,6 +115,9 @@ func (l *limiter) remove(c *client) {
 	l.count--
 	if l.prefixes[c.prefix]--; l.prefixes[c.prefix] == 0 {
 		delete(l.prefixes, c.prefix)
+	}
+	if l.groups[c.group]--; l.groups[c.group] == 0 {
+		delete(l.groups, c.group)
 	}
 }
 

@@ -368,6 +368,41 @@ func TestTCPHalfOpenConnections(t *testing.T) {
 	}
 }
 
+// Who holds one connection keeps it while another prefix comes with more than there are
+// places for, even if it was idle for longer than all of those.
+func TestTCPEvictionIsFair(t *testing.T) {
+	const places = 8
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, MaxTCP: places})
+	dialFrom := func(c, d byte) net.Conn {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, c, d)}, Timeout: 10 * time.Second}
+		conn, err := dialer.Dial("tcp", addrs[0].String())
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			t.Skip("needs 127.0.1.x:", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	old := dialFrom(2, 1)
+	for i := range 5 * places {
+		dialFrom(1, byte(1+i))
+		for s.Stats().TCP.Accepted < uint64(i) { // all are taken in, in order
+			runtime.Gosched()
+		}
+	}
+	if _, err := old.Write(frame(t, addressQuery("www.example.org."))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReply(old); err != nil {
+		t.Errorf("the only connection of its prefix made room for one of another: %v", err)
+	}
+	if got := s.Stats().TCP; got.Open > places || got.Evicted < 3*places {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestTCPKeepalive(t *testing.T) {
 	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, TCPIdle: 7 * time.Second})
 	ask := func(transport Transport, asks bool) (timeout int) {

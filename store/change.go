@@ -110,6 +110,8 @@ type zoneState struct {
 	gone    bool // deleted, or only listed in the result
 	hidden  bool // replaced: not to be listed
 	checkNS bool // a name server was taken from the apex
+	pulled  bool // ops with OpPulled were about it
+	plain   bool // others were
 }
 
 func (z *zoneState) at(ownerKey []byte) bool { return bytes.Equal(z.apexKey, ownerKey) }
@@ -184,6 +186,9 @@ func (b *batchState) finish() error {
 	ch := &b.ch
 	for i := range ch.zones {
 		if err := b.checkApex(&ch.zones[i]); err != nil {
+			return err
+		}
+		if err := b.checkSecondary(&ch.zones[i]); err != nil {
 			return err
 		}
 	}

@@ -149,7 +149,7 @@ func (b *batchState) loadCommit(op *record.Op) error {
 	}
 	numbers, _ := record.ParseSOA(soa.First())
 	serial := numbers.Serial
-	if exists || tombstone {
+	if pulled := op.Flags&record.OpPulled != 0; !pulled && (exists || tombstone) {
 		serial = b.laterSerial(load.apexKey, last, serial)
 	}
 	b.savepoint()
@@ -158,6 +158,7 @@ func (b *batchState) loadCommit(op *record.Op) error {
 		old.gone, old.hidden = true, true
 	}
 	next := zoneState{id: load.id, apex: load.apex, apexKey: load.apexKey, serial: serial, created: true, changed: true}
+	next.touch(op.Flags)
 	if serial != numbers.Serial {
 		b.writeSerial(&next, serial)
 	}

@@ -18,6 +18,7 @@ type target struct {
 	keepTTL bool
 	lenient bool
 	update  bool // by the rules of RFC 2136 section 3.4.2
+	pulled  bool // from the primary of a secondary zone
 }
 
 // aim finds the zone of an op on an RRset and checks the op's own parts.
@@ -26,15 +27,18 @@ func (b *batchState) aim(op *record.Op) (target, error) {
 	tg := target{
 		owner: op.Owner, name: b.name, t: op.Type, ttl: op.TTL,
 		keepTTL: op.Flags&record.OpKeepTTL != 0, lenient: op.Flags&record.OpLenient != 0,
-		update: op.Flags&record.OpUpdate != 0,
+		update: op.Flags&record.OpUpdate != 0, pulled: op.Flags&record.OpPulled != 0,
 	}
 	var err error
 	if tg.data, err = b.canonical(op.Type, op.Data); err != nil {
 		return tg, err
 	}
 	ds := op.Type == record.TypeDS || op.Type == record.TypeRRSIG && allOf(tg.data, record.TypeDS)
-	tg.z, err = b.zoneFor(op.Zone, op.Owner, tg.name, ds)
-	return tg, err
+	if tg.z, err = b.zoneFor(op.Zone, op.Owner, tg.name, ds); err != nil {
+		return tg, err
+	}
+	tg.z.touch(op.Flags)
+	return tg, nil
 }
 
 // add is OpAdd.
@@ -232,6 +236,9 @@ func (b *batchState) take(tg target, t record.Type, data, sigs [][]byte) {
 	}
 	b.unpack(set)
 	before := len(b.setData) + len(b.setSigs)
+	if tg.pulled {
+		b.ch.missed += len(without(data, b.setData)) + len(without(sigs, b.setSigs))
+	}
 	gone := func(from [][]byte) func([]byte) bool {
 		return func(d []byte) bool { return contains(from, d) }
 	}

@@ -52,6 +52,9 @@ func (b *batchState) zoneSetting(op *record.Op) error {
 	if z == nil {
 		return refuse(record.CauseNoZone, "the cluster has no zone %v; create it first: eider zone create %v", op.Owner, op.Owner)
 	}
+	if op.Type == record.ZoneSecondary {
+		b.turnSecondary(z, value)
+	}
 	b.key = appendZoneSettingKey(b.key[:0], z.apexKey, op.Type)
 	switch {
 	case value != nil:

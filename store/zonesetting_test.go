@@ -66,7 +66,7 @@ func TestZoneSettingsLiveWithTheZone(t *testing.T) {
 	for _, z := range zones {
 		create := newZone(t, record.OpZoneCreate, "z.test.", 5)
 		create.Owner = name(z)
-		s.Must(create, zoneSet(z, record.ZoneNotify, z), zoneSet(z, record.ZoneSecondary, "s"))
+		s.Must(create, zoneSet(z, record.ZoneNotify, z), zoneSet(z, record.ZoneRefresh, "s"))
 		want[z] = z
 	}
 	check := func(v *store.View, when string) {

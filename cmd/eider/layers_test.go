@@ -19,12 +19,16 @@ var layers = map[string][]string{
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},
+	"zonediff":          {"store/record"},
 
 	"nameserver/lookup/lookuptest": {"nameserver/lookup", "store/record", "github.com/miekg/dns"},
 
 	"nameserver/tsig":   {"store/record", "github.com/miekg/dns"},
 	"nameserver/access": {"nameserver/tsig", "store/record"},
 	"nameserver/update": {"nameserver/access", "nameserver/tsig", "store/record", "github.com/miekg/dns"},
+
+	// asks for zones, and gives changes to a Proposer
+	"nameserver/secondary": {"nameserver/tsig", "store/record", "zonediff"},
 
 	"nameserver": {
 		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",

@@ -160,7 +160,9 @@ func (a *Answer) match(r Reader, q *Question, depth int, wildcard bool) (target 
 		}
 	default:
 		if set := find(sets, q.Type); set != nil {
-			a.Answer = append(a.Answer, a.entry(all, q.Type, set, q.DNSSEC))
+			if !a.renamed(set) { // a DNAME asked for that led here
+				a.Answer = append(a.Answer, a.entry(all, q.Type, set, q.DNSSEC))
+			}
 		} else if set := find(sets, record.TypeCNAME); set != nil {
 			a.Answer = append(a.Answer, a.entry(all, record.TypeCNAME, set, q.DNSSEC))
 			target = set.First()

@@ -77,8 +77,12 @@ const (
 	// there, instead of having the change refused: CNAME beside other data, a second
 	// CNAME or DNAME, an SOA that is not later, the SOA and the last NS of a zone.
 	OpUpdate
+	// OpPulled: the op brings a secondary zone (ZoneSecondary) what its primary has. Such a
+	// zone takes no other ops on its data, other zones take none of these. The serial is the
+	// primary's own; a change brings a later one, a load any. What an OpRemove takes away must be there.
+	OpPulled
 
-	opFlags = OpKeepTTL | OpLenient | OpIfAbsent | OpUpdate
+	opFlags = OpKeepTTL | OpLenient | OpIfAbsent | OpUpdate | OpPulled
 )
 
 // RequestID names a change for good: a change proposed again under the same id

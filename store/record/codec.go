@@ -76,7 +76,7 @@ func (c *Change) version() byte {
 		newer = newer || c.Pre[i].Kind >= PreZoneSettingIs
 	}
 	for i := range c.Ops {
-		newer = newer || c.Ops[i].Kind >= OpZoneSetting
+		newer = newer || c.Ops[i].Kind >= OpZoneSetting || c.Ops[i].Flags&OpPulled != 0
 	}
 	if newer {
 		return changeBy

@@ -201,6 +201,11 @@ func (c *Case) within(section int) bool {
 	if len(a) > len(b) {
 		a, b = b, a
 	}
+	return subset(a, b)
+}
+
+// subset tells whether all of a is in b.
+func subset(a, b []string) bool {
 	return !slices.ContainsFunc(a, func(rr string) bool { return !slices.Contains(b, rr) })
 }
 
@@ -325,7 +330,7 @@ func (c *Case) likewise(parts []Part, part Part) bool {
 // madeGlue tells whether theirs has our glue and more, all of it for names without addresses.
 func (c *Case) madeGlue() bool {
 	ours, theirs := c.Ours.glue(), c.Theirs.glue()
-	if slices.ContainsFunc(ours, func(rr string) bool { return !slices.Contains(theirs, rr) }) {
+	if !subset(ours, theirs) {
 		return false
 	}
 	for _, rr := range c.Theirs.Sections[Additional] {

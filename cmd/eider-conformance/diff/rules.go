@@ -1,6 +1,10 @@
 package diff
 
-import "github.com/miekg/dns"
+import (
+	"slices"
+
+	"github.com/miekg/dns"
+)
 
 // Rules are tried in their order. DESIGN.md lists them, a test compares.
 var Rules = []Rule{
@@ -107,5 +111,27 @@ var Rules = []Rule{
 		Name:  "wildcard that owns a DNAME",
 		Why:   "RFC 6672 section 3.3: such owners are not defined and SHOULD NOT be; RFC 4592 section 4.4: no name below is renamed by it",
 		Match: func(c *Case, _ []Part) bool { return c.wildcard(dns.TypeDNAME) },
+	},
+	{
+		Name: "in-domain glue left out",
+		Why:  "RFC 9471 section 3.1: all addresses of in-domain name servers go with a referral, or TC is set; NSD gives their room to others, or leaves it empty",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "nsd" && only(parts, InGlue) && subset(c.Theirs.glue(), c.Ours.glue())
+		},
+	},
+	{
+		Name: "NSEC asked for that a wildcard has",
+		Why:  "RFC 4035 section 3.1.3.3: an answer made from a wildcard comes with the NSEC that denies the name; Knot leaves it out if it is the one asked for",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "knot" && c.Type == dns.TypeNSEC && c.DO && only(parts, InAuth) && subset(multiset(c.Theirs.Sections[Authority]), multiset(c.Ours.Sections[Authority]))
+		},
+	},
+	{
+		Name: "DNAME asked for behind itself",
+		Why:  "RFC 2181 section 5: a record is in a set once; Knot gives the DNAME that led to the name again as the answer",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "knot" && c.Type == dns.TypeDNAME && only(parts, InAnswer) &&
+				slices.Equal(slices.Compact(multiset(c.Theirs.Sections[Answer])), multiset(c.Ours.Sections[Answer]))
+		},
 	},
 }
