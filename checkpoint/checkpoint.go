@@ -9,6 +9,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"sync"
@@ -37,10 +38,6 @@ type Options struct {
 	FoldChanges int
 	// FoldAge is how long a change may wait in memory before it is folded.
 	FoldAge time.Duration
-	// Observe is told, on the goroutine that applies, after views show what a batch of
-	// entries did: the zones they changed, and more if there are others, as after a snapshot. It
-	// must not block. nil: nobody looks.
-	Observe func(zones []record.ZoneSerial, more bool)
 	Log     *slog.Logger
 }
 
@@ -144,6 +141,13 @@ func (f *FSM) Applied() uint64 { return f.store.Applied() }
 
 // Cluster is the id of the cluster the store's state belongs to, zero if it has none yet.
 func (f *FSM) Cluster() [16]byte { return f.store.Cluster() }
+
+// Setting is a copy of the value of a setting, nil if it has none. Any goroutine may ask.
+func (f *FSM) Setting(id record.Setting) []byte {
+	v := f.store.View()
+	defer v.Close()
+	return bytes.Clone(v.Setting(id))
+}
 
 // Durable is the index of the last entry in the store's file.
 func (f *FSM) Durable() uint64 { return f.store.Durable().Index }

@@ -24,6 +24,12 @@ func (d *decoder) check(c *Config) {
 		d.problem("nodes: every node has \"voter\": false, so no change could ever be made; leave it out on at least one")
 	}
 	d.checkTLS(c)
+	if c.Expect > 0 && len(c.Join) == 0 {
+		d.problem("expect: %d without \"join\", which says where to look for the other nodes; for example \"join\": [\"eider.default.svc:4321\"]", c.Expect)
+	}
+	if c.Expect > 0 && len(c.Nodes) > 1 {
+		d.problem("expect: %d beside a list of %d nodes; either list all nodes, or name this one alone and set \"expect\"", c.Expect, len(c.Nodes))
+	}
 	d.checkTimeouts(c.Timeouts)
 	var used []taken
 	dirs := map[string]string{}
@@ -108,6 +114,19 @@ func (d *decoder) checkTimeouts(t Timeouts) {
 	if t.Election < t.Heartbeat {
 		d.problem("timeouts.election: \"%v\" is shorter than timeouts.heartbeat (\"%v\"); for example \"%v\"", t.Election, t.Heartbeat, t.Heartbeat)
 	}
+}
+
+// checkJoin says what is wrong with addresses of nodes to join.
+func checkJoin(list []string) error {
+	if len(list) > MaxJoin {
+		return fmt.Errorf("%d addresses, at most %d are allowed", len(list), MaxJoin)
+	}
+	for _, loc := range list {
+		if _, why := parseLoc(loc, "tcp", false); why != "" {
+			return fmt.Errorf("%q %s; for example \"127.0.0.1:4321\"", loc, why)
+		}
+	}
+	return nil
 }
 
 // IsSocketPath says whether an admin_loc is the path of a unix socket; else it is host:port.

@@ -46,6 +46,8 @@ const (
 	MaxSocketPath = 103
 	// MaxLabels is the most labels of a node.
 	MaxLabels = 64
+	// MaxJoin is the most addresses to look for a cluster at.
+	MaxJoin = 32
 	// MaxPrefixes is the most prefixes in one list of clients; more belong into a firewall.
 	MaxPrefixes = 1024
 )
@@ -60,6 +62,10 @@ type Config struct {
 	// CAFile holds the CA certificates of mutual TLS on the cluster port and on admin ports
 	// over TCP; empty: plain text, on loopback.
 	CAFile string
+	// Join are host:port of nodes of a cluster to join. A node that has them starts no cluster of its own.
+	Join []string
+	// Expect is how many nodes begin a cluster together, none of which knows the others but by Join; 0: the nodes listed do.
+	Expect int
 	// SecretFile holds what seals TSIG keys, alike on all nodes; empty: no keys.
 	SecretFile string
 	QueryACL   QueryACL
@@ -98,8 +104,6 @@ type Limits struct {
 	UDPSize        int // largest UDP answer in octets (RFC 9715 section 3.2 recommends 1232 to 1400)
 	TCPConnections int // DNS over TCP, all clients
 	TCPPerClient   int // DNS over TCP, one address
-	Transfers      int // zones sent out at once (AXFR, IXFR)
-	TransferRate   int // octets a second of all transfers out; 0: no bound
 	Workers        int // threads that answer UDP; 0: one for each CPU
 
 	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
@@ -129,7 +133,7 @@ func defaultTimeouts() Timeouts {
 
 func defaultLimits() Limits {
 	return Limits{
-		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192,
+		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, TrailingEntries: 20_480, SnapshotEntries: 8192,
 		RRL: 200, RRLSlip: 2, RRLExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }
@@ -202,6 +206,17 @@ func (c *Config) IDs() []string {
 		ids[i] = n.ID
 	}
 	return ids
+}
+
+// CheckJoin says what is wrong with Join, which may have come from elsewhere than a file.
+func (c *Config) CheckJoin() error {
+	if err := checkJoin(c.Join); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	if c.Expect > 0 && len(c.Join) == 0 {
+		return errors.New("expect: it needs \"join\", where to look for the other nodes; for example [\"eider.default.svc:4321\"]")
+	}
+	return nil
 }
 
 // Voters is how many nodes vote.

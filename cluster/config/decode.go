@@ -80,6 +80,8 @@ func (d *decoder) config(root *object) *Config {
 				d.problem("%s.ca_file: missing; for example \"tls/ca.pem\", which `eider certificate init` makes", path)
 			}
 		}},
+		{"join", func(path string, v any) { d.join(path, v, &c.Join) }},
+		{"expect", d.int(&c.Expect, 1, MaxNodes, "3")},
 		{"secret_file", d.string(&c.SecretFile, `"secret.key"`)},
 		{"query_acl", func(path string, v any) {
 			d.sub(path, v, `{"deny": ["192.0.2.0/24"]}`, []field{
@@ -101,8 +103,6 @@ func (d *decoder) config(root *object) *Config {
 				{"udp_size", d.int(&c.Limits.UDPSize, 512, 65535, "1232")},
 				{"tcp_connections", d.int(&c.Limits.TCPConnections, 1, 1<<20, "1024")},
 				{"tcp_per_client", d.int(&c.Limits.TCPPerClient, 1, 1<<20, "64")},
-				{"transfers", d.int(&c.Limits.Transfers, 1, 1000, "16")},
-				{"transfer_rate", d.int(&c.Limits.TransferRate, 0, 1<<40, "67108864")},
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},
@@ -131,8 +131,8 @@ func (d *decoder) nodes(path string, v any, c *Config) {
 	}
 	for _, id := range sortedKeys(list.values) {
 		path := join(path, id)
-		if id == "" || len(id) > MaxID || strings.ContainsFunc(id, badIDRune) {
-			d.problem("%s: %q is no node id: 1 to %d letters, digits, '.', '-' or '_'; for example \"0\" or \"ns1\"", path, id, MaxID)
+		if err := CheckID(id); err != nil {
+			d.problem("%s: %v", path, err)
 			continue
 		}
 		value := list.values[id]
@@ -147,6 +147,14 @@ func (d *decoder) nodes(path string, v any, c *Config) {
 		}
 		c.Nodes = append(c.Nodes, d.node(path, id, o))
 	}
+}
+
+// CheckID says what is wrong with a node id.
+func CheckID(id string) error {
+	if id == "" || len(id) > MaxID || strings.ContainsFunc(id, badIDRune) {
+		return fmt.Errorf("%q is no node id: 1 to %d letters, digits, '.', '-' or '_'; for example \"0\" or \"ns1\"", id, MaxID)
+	}
+	return nil
 }
 
 func badIDRune(r rune) bool {
@@ -239,6 +247,14 @@ func (d *decoder) strings(path string, v any, to *[]string) {
 	}
 	*to = nil
 	d.problem("%s: %s is neither an address nor a list of them; for example \"127.0.0.1:10053\" or [\"127.0.0.1:10053\", \"[::1]:10053\"]", path, show(v))
+}
+
+// join reads the addresses of nodes to join.
+func (d *decoder) join(path string, v any, to *[]string) {
+	d.strings(path, v, to)
+	if err := checkJoin(*to); err != nil {
+		d.problem("%s: %v", path, err)
+	}
 }
 
 // prefixes reads a list of prefixes; an address stands for itself alone.

@@ -55,8 +55,6 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		UDPSize        int `json:"udp_size"`
 		TCPConnections int `json:"tcp_connections"`
 		TCPPerClient   int `json:"tcp_per_client"`
-		Transfers      int `json:"transfers"`
-		TransferRate   int `json:"transfer_rate"`
 		Workers        int `json:"workers"`
 
 		TrailingEntries int `json:"trailing_entries"`
@@ -84,12 +82,14 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		AutoZone  bool            `json:"auto_zone"`
 		Plaintext bool            `json:"plaintext"`
 		TLS       *tls            `json:"tls,omitempty"`
+		Join      []string        `json:"join,omitempty"`
+		Expect    int             `json:"expect,omitempty"`
 		Secret    string          `json:"secret_file,omitempty"`
 		QueryACL  acl             `json:"query_acl"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.SecretFile, acl(c.QueryACL),
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.SecretFile, acl(c.QueryACL),
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})

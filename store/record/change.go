@@ -141,7 +141,14 @@ const (
 	// SettingRules the first of as many that hold a rule of who may do what each.
 	SettingKeys  Setting = 0x1000
 	SettingRules Setting = 0x2000
+	// SettingMembers is the first of MaxMemberParts settings that together hold the
+	// table of the cluster's members (cluster has its form).
+	SettingMembers Setting = 0x3000
 )
+
+// MaxMemberParts is how many settings the table of members may take: 100 nodes with the
+// longest ids and the disks that were removed need five.
+const MaxMemberParts = 8
 
 // MaxAccess is the most TSIG keys, and the most rules, of a cluster.
 const MaxAccess = 1000
