@@ -43,6 +43,7 @@ const (
 	callStatus   method = 's' // how are you; from a leader also what it knows
 	callTransfer method = 't' // give leadership away
 	callRead     method = 'r' // how far must a linearizable read be (leader only)
+	callMember   method = 'm' // change who belongs to the cluster (leader only)
 )
 
 const (

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/eider-dns/eider/cluster/config"
 )
 
@@ -59,13 +61,15 @@ func clusterToken(c *config.Config) (t token) {
 // identity is who this node is. It is created with the data directory.
 type identity struct {
 	ID          string           `json:"id"`
-	Incarnation token            `json:"incarnation"` // of this data directory; a wiped one comes back as another
-	Name        string           `json:"name"`        // of the cluster
-	Cluster     token            `json:"cluster"`     // a proposal until Admitted, then fixed
-	Epoch       uint64           `json:"epoch"`       // goes up when a cluster is recovered by force
-	Admitted    bool             `json:"admitted"`    // this disk took part in the first start, or a leader let it in
-	Log         token            `json:"log"`         // written into the raft log too; another one there means the log was lost
-	Nodes       map[string]token `json:"nodes"`       // incarnations of the other nodes
+	Incarnation token            `json:"incarnation"`       // of this data directory; a wiped one comes back as another
+	Name        string           `json:"name"`              // of the cluster
+	Cluster     token            `json:"cluster"`           // a proposal until Admitted, then fixed
+	Epoch       uint64           `json:"epoch"`             // goes up when a cluster is recovered by force
+	Admitted    bool             `json:"admitted"`          // this disk took part in the first start, or a leader let it in
+	Log         token            `json:"log"`               // written into the raft log too; another one there means the log was lost
+	Nodes       map[string]token `json:"nodes"`             // incarnations of the other nodes
+	Promise     *foundList       `json:"promise,omitempty"` // the first start by count this disk takes part in
+	Removed     bool             `json:"removed,omitempty"` // taken out of the cluster, for good
 }
 
 // identityStore keeps the identity in its file. Safe for concurrent use.
@@ -102,12 +106,14 @@ func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
 	switch {
 	case s.id.ID == "" || s.id.Incarnation == (token{}) || s.id.Cluster == (token{}):
 		return nil, fmt.Errorf("read the node's identity: %s lacks id, incarnation or cluster; if it cannot be restored, move the data directory away to let this node join anew", s.path)
+	case s.id.Removed:
+		return nil, fmt.Errorf("%w: the disk in %s was removed from cluster %q for good; to let this node join as new, move the directory away and run on a node of the cluster: eider cluster join %s", ErrRemoved, dir, s.id.Name, id)
 	case s.id.ID != id:
 		return nil, fmt.Errorf("%w: %s belongs to node %q and this is node %q; give each node a directory of its own", ErrForeign, dir, s.id.ID, id)
 	case s.id.Name != c.Cluster:
 		return nil, fmt.Errorf("%w: %s belongs to cluster %q and the config says %q", ErrForeign, dir, s.id.Name, c.Cluster)
 	}
-	if want := clusterToken(c); !s.id.Admitted && s.id.Cluster != want {
+	if want := clusterToken(c); !s.id.Admitted && s.id.Promise == nil && s.id.Cluster != want {
 		s.id.Cluster = want // the list of nodes was changed before the first start
 		return s, s.save()
 	}
@@ -171,6 +177,22 @@ func (s *identityStore) learn(nodes map[string]token) error {
 				i.Nodes[id] = nodes[id]
 			}
 		}
+	})
+}
+
+// forget drops the incarnations of nodes that are in the cluster no more, once there are many: the file and the
+// message they travel in are bounded.
+func (s *identityStore) forget(servers []raft.Server) error {
+	s.mu.Lock()
+	many := len(s.id.Nodes) > config.MaxNodes/2+len(servers)
+	s.mu.Unlock()
+	if !many {
+		return nil
+	}
+	return s.change(func(i *identity) {
+		maps.DeleteFunc(i.Nodes, func(id string, _ token) bool {
+			return !slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.ID) == id })
+		})
 	})
 }
 

@@ -312,7 +312,7 @@ func TestDamagedLogIsPutAside(t *testing.T) {
 			if err := os.WriteFile(path, []byte("no log"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			n := &Node{dir: dir, log: slog.New(slog.DiscardHandler), config: &config.Config{Nodes: make([]config.Node, tt.nodes)}}
+			n := &Node{dir: dir, snaps: raft.NewInmemSnapshotStore(), log: slog.New(slog.DiscardHandler), config: &config.Config{Nodes: make([]config.Node, tt.nodes)}}
 			err := n.checkLog(context.Background(), func(_ context.Context, path string) error { return CheckLog(path) })
 			if tt.aside != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
 				t.Errorf("error %v", err)

@@ -7,18 +7,25 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/cluster/config"
 )
 
 const (
 	// askEvery is how often a node without a cluster asks the others.
 	askEvery = 150 * time.Millisecond
 	// askTimeout bounds one question to one node; admission waits for commits.
-	askTimeout   = time.Second
+	askTimeout = time.Second
+	// lookBack is how long a member that starts waits for the others to say whether its disk is
+	// still good. Those that are down answer at once, or not at all.
+	lookBack     = 400 * time.Millisecond
 	admitTimeout = 5 * time.Second
 )
 
@@ -32,20 +39,26 @@ const (
 
 // greeting is question and answer of callHello, and the question of callAdmit.
 type greeting struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"` // of the cluster
-	Cluster     token  `json:"cluster"`
-	Epoch       uint64 `json:"epoch"`
-	Incarnation token  `json:"incarnation"`
-	State       string `json:"state"`
-	Address     string `json:"address"` // raft_loc
-	Voter       bool   `json:"voter"`   // by its config
+	ID          string     `json:"id"`
+	Name        string     `json:"name"` // of the cluster
+	Cluster     token      `json:"cluster"`
+	Epoch       uint64     `json:"epoch"`
+	Incarnation token      `json:"incarnation"`
+	State       string     `json:"state"`
+	Process     token      `json:"process"`           // drawn at each start
+	Address     string     `json:"address"`           // raft_loc
+	Voter       bool       `json:"voter"`             // by its config
+	Expect      int        `json:"expect,omitempty"`  // nodes of a first start by count
+	Promise     *foundList `json:"promise,omitempty"` // the first start this node agreed to
+	Founding    token      `json:"founding,omitzero"` // of the cluster it belongs to, if it knows
 
 	// In answers only.
 	Leader        string `json:"leader,omitempty"`
 	LeaderAddress string `json:"leader_address,omitempty"`
 	Leads         bool   `json:"leads,omitempty"`
-	Known         bool   `json:"known,omitempty"` // a leader: the asker is in the cluster under this incarnation
+	Known         bool   `json:"known,omitempty"`   // a leader: the asker is in the cluster under this incarnation
+	Yours         string `json:"yours,omitempty"`   // address of the asker in the configuration
+	Removed       bool   `json:"removed,omitempty"` // the asker's disk was removed from the cluster for good
 }
 
 // greeting is what this node says of itself.
@@ -53,10 +66,14 @@ func (n *Node) greeting() greeting {
 	id := n.identity.get()
 	g := greeting{
 		ID: n.id, Name: id.Name, Cluster: id.Cluster, Epoch: id.Epoch, Incarnation: id.Incarnation,
-		Address: n.self.RaftLoc, Voter: n.self.Voter, State: helloEmpty,
+		Address: n.self.RaftLoc, Voter: n.self.Voter, State: helloEmpty, Process: n.process,
+		Expect: n.config.Expect, Promise: id.Promise,
 	}
 	l, _ := n.leaderNow()
 	g.Leader, g.LeaderAddress = l.id, l.address
+	if t := n.table(); t != nil {
+		g.Founding = t.table.Founding
+	}
 	switch {
 	case id.Admitted:
 		g.State = helloRunning
@@ -77,7 +94,10 @@ func (n *Node) greeting() greeting {
 // it cannot tell a new cluster from one it has forgotten.
 func (n *Node) enter(r *run) error {
 	if n.identity.get().Admitted {
-		return nil
+		if n.alone() && len(n.config.Join) == 0 {
+			return nil
+		}
+		return n.judge(n.askAll(n.greeting(), lookBack))
 	}
 	n.setState(stateJoining, "asking the other nodes")
 	start := time.Now()
@@ -98,17 +118,28 @@ func (n *Node) enter(r *run) error {
 
 func (n *Node) tryEnter(r *run, start time.Time) (bool, error) {
 	mine := n.greeting()
-	answers := n.askAll(mine)
+	answers := n.askAll(mine, askTimeout)
 	for _, a := range answers {
 		if a.State == helloRunning && a.Name == mine.Name {
 			return n.askAdmission(answers)
 		}
 	}
 	if mine.State != helloEmpty {
-		if len(n.config.Nodes) == 1 {
+		if n.alone() {
 			return true, n.resume(r)
 		}
 		n.setState(stateJoining, "this node holds state but lost its log; it waits for a leader to let it in")
+		return false, nil
+	}
+	switch {
+	case n.config.Expect > 0:
+		return n.tryFound(r, mine, answers)
+	case len(n.config.Join) > 0:
+		reason := fmt.Sprintf("no node of a running cluster answers at %s", strings.Join(n.config.Join, ", "))
+		for id, a := range answers {
+			reason = fmt.Sprintf("node %s answers, and is %s in cluster %q; this one is to join cluster %q", id, a.State, a.Name, mine.Name)
+		}
+		n.setState(stateJoining, reason)
 		return false, nil
 	}
 	ready, foreign := 0, ""
@@ -141,19 +172,15 @@ func (n *Node) tryEnter(r *run, start time.Time) (bool, error) {
 	if ready < voters && time.Since(start) < n.tuning.Gather {
 		return false, nil // nodes started together may be a moment late
 	}
-	return true, n.bootstrap(r)
+	var c raft.Configuration
+	for _, node := range n.config.Nodes {
+		c.Servers = append(c.Servers, server(node.ID, node.RaftLoc, node.Voter))
+	}
+	return true, n.bootstrap(r, c)
 }
 
 // bootstrap writes the first entry, the same on every node that does so.
-func (n *Node) bootstrap(r *run) error {
-	var c raft.Configuration
-	for _, node := range n.config.Nodes {
-		s := raft.Server{ID: raft.ServerID(node.ID), Address: raft.ServerAddress(node.RaftLoc)}
-		if !node.Voter {
-			s.Suffrage = raft.Nonvoter
-		}
-		c.Servers = append(c.Servers, s)
-	}
+func (n *Node) bootstrap(r *run, c raft.Configuration) error {
 	err := raft.BootstrapCluster(n.raftConfig(), r.logs, r.logs, n.snaps, nil, c)
 	if err != nil {
 		return fmt.Errorf("first start: %w", err)
@@ -188,41 +215,101 @@ func (n *Node) resume(r *run) error {
 	})
 }
 
-// addresses are those of all other nodes known.
-func (n *Node) addresses() map[string]string {
-	out := map[string]string{}
-	for _, node := range n.config.Nodes {
-		out[node.ID] = node.RaftLoc
-	}
+// servers are the nodes of the cluster, as Raft or the checkpoint says; none before the first start.
+func (n *Node) servers() []raft.Server {
 	if r := n.running.Load(); r != nil {
-		for _, s := range r.servers() {
-			out[string(s.ID)] = string(s.Address)
+		return r.servers()
+	}
+	if list, err := n.snaps.List(); err == nil && len(list) > 0 {
+		return list[0].Configuration.Servers
+	}
+	return nil
+}
+
+// alone says whether this node is the only one of its cluster, so that nobody can let it in again.
+func (n *Node) alone() bool {
+	if s := n.servers(); len(s) > 0 {
+		return len(s) == 1 && string(s[0].ID) == n.id
+	}
+	return len(n.config.Nodes) == 1 && len(n.config.Join) == 0
+}
+
+// memberAddresses are those of all nodes of the cluster, or, before the first start, of the config.
+func (n *Node) memberAddresses() map[string]string {
+	out := map[string]string{}
+	for _, s := range n.servers() {
+		out[string(s.ID)] = string(s.Address)
+	}
+	if len(out) == 0 {
+		for _, node := range n.config.Nodes {
+			out[node.ID] = node.RaftLoc
 		}
 	}
-	delete(out, n.id)
+	out[n.id] = n.self.RaftLoc
+	return out
+}
+
+// addresses are all at which another node may be, each with the id expected there, if any is.
+func (n *Node) addresses() map[string]string {
+	out := map[string]string{}
+	for _, address := range n.config.Join {
+		out[address] = ""
+	}
+	for _, node := range n.config.Nodes {
+		if node.ID != n.id {
+			out[node.RaftLoc] = node.ID
+		}
+	}
+	for _, s := range n.servers() {
+		if string(s.ID) != n.id {
+			out[string(s.Address)] = string(s.ID)
+		}
+	}
+	delete(out, n.self.RaftLoc)
 	return out
 }
 
 // askAll says hello to all other nodes at once; those that do not answer in time are missing.
-func (n *Node) askAll(mine greeting) map[string]greeting {
-	ctx, cancel := context.WithTimeout(n.ctx, askTimeout)
+func (n *Node) askAll(mine greeting, timeout time.Duration) map[string]greeting {
+	ctx, cancel := context.WithTimeout(n.ctx, timeout)
 	defer cancel()
 	var mu sync.Mutex
 	answers := map[string]greeting{}
 	var asking sync.WaitGroup
-	for id, address := range n.addresses() {
+	for address, id := range n.addresses() {
 		asking.Go(func() {
-			a, err := n.greet(ctx, address, callHello, mine)
-			if err != nil || a.ID != id {
-				return
+			for _, address := range resolve(ctx, address, id) {
+				asking.Go(func() {
+					a, err := n.greet(ctx, address, callHello, mine)
+					if err != nil || id != "" && a.ID != id {
+						return
+					}
+					mu.Lock()
+					answers[a.ID] = a
+					mu.Unlock()
+				})
 			}
-			mu.Lock()
-			answers[id] = a
-			mu.Unlock()
 		})
 	}
 	asking.Wait()
 	return answers
+}
+
+// resolve gives all addresses behind a host name at which some node is looked for: one name may stand for all nodes.
+func resolve(ctx context.Context, address, id string) []string {
+	host, port, err := net.SplitHostPort(address)
+	if _, ipErr := netip.ParseAddr(host); err != nil || ipErr == nil || id != "" {
+		return []string{address}
+	}
+	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return nil // not known yet
+	}
+	out := make([]string, 0, len(ips))
+	for _, ip := range ips[:min(len(ips), config.MaxNodes)] {
+		out = append(out, net.JoinHostPort(ip, port))
+	}
+	return out
 }
 
 func (n *Node) greet(ctx context.Context, address string, m method, mine greeting) (greeting, error) {
@@ -274,6 +361,9 @@ func (n *Node) admitMe(leaderAddress string) error {
 	if err != nil {
 		return fmt.Errorf("not let in yet: %w", err)
 	}
+	if of := clusterOf(n.machine.sm); of != (token{}) && of != a.Cluster {
+		return fmt.Errorf("the state in %s is that of cluster %.8s, and this is cluster %.8s; move the data directory away to let this node join", n.dir, of, a.Cluster)
+	}
 	n.log.Info("let into the cluster", slog.String("leader", a.ID))
 	return n.identity.change(func(i *identity) {
 		i.Admitted, i.Cluster, i.Epoch = true, a.Cluster, a.Epoch
@@ -321,12 +411,22 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 		ctx, cancel := context.WithTimeout(ctx, admitTimeout)
 		defer cancel()
 		return nil, r.transfer(ctx, string(payload))
+	case callMember:
+		return n.onMember(ctx, from, payload)
 	}
 	return nil, fmt.Errorf("unknown call %q", byte(m))
 }
 
 func (n *Node) onHello(g greeting) greeting {
 	mine := n.greeting()
+	if t := n.table(); t != nil {
+		mine.Removed = t.table.fenced(g.Incarnation)
+	}
+	for _, s := range n.servers() {
+		if string(s.ID) == g.ID {
+			mine.Yours = string(s.Address)
+		}
+	}
 	if r := n.running.Load(); r != nil && mine.Leads && (g.State == helloRunning || g.State == helloFresh) && g.Cluster == mine.Cluster && g.Epoch == mine.Epoch {
 		mine.Known = n.members.moved(r, g)
 	}
@@ -350,7 +450,11 @@ func (n *Node) onAdmit(ctx context.Context, g greeting) ([]byte, error) {
 // seek is for a member that hears of no leader: its address may have changed,
 // or nobody believes its incarnation. It tells every node where it is now.
 func (n *Node) seek() {
-	answers := n.askAll(n.greeting())
+	answers := n.askAll(n.greeting(), askTimeout)
+	if err := n.judge(answers); err != nil {
+		n.bar(err)
+		return
+	}
 	mine := n.identity.get()
 	ids := make([]string, 0, len(answers))
 	for id := range answers {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type members struct {
 
 	state  sync.Mutex
 	polled map[string]polled
+	gone   map[string]time.Time // nodes out of reach, and since when this leader knows
+	asking []Asking             // nodes that asked to be let in and are not expected
 	// previous is the leader's last index at the poll before: who keeps up has that by now.
 	previous uint64
 }
@@ -46,7 +49,9 @@ type polled struct {
 	since  time.Time // has kept up since; zero: does not
 }
 
-func newMembers(n *Node) *members { return &members{n: n, polled: map[string]polled{}} }
+func newMembers(n *Node) *members {
+	return &members{n: n, polled: map[string]polled{}, gone: map[string]time.Time{}}
+}
 
 // leaderNote is what a leader tells with its question.
 type leaderNote struct {
@@ -90,6 +95,8 @@ func (m *members) lost(r *run) bool {
 func (m *members) forget() {
 	m.state.Lock()
 	clear(m.polled)
+	clear(m.gone)
+	m.asking = nil
 	m.previous = 0
 	m.state.Unlock()
 }
@@ -129,17 +136,23 @@ func (m *members) poll(r *run) {
 	n.safe.Store(safe)
 	m.note(r, answers)
 	for _, s := range servers {
-		if s.Suffrage == raft.Nonvoter && m.keepsUp(string(s.ID)) {
+		if s.Suffrage == raft.Nonvoter && m.keepsUp(string(s.ID)) && m.wantsVote(string(s.ID)) {
 			m.promote(r, s)
 			return // the next one decides on the new configuration
 		}
 	}
+	m.tend(r)
 }
 
-// incarnations are those of all nodes, this one's too.
+// incarnations are those of all nodes of the cluster, this one's too.
 func (m *members) incarnations() map[string]token {
 	id := m.n.identity.get()
-	nodes := maps.Clone(id.Nodes)
+	nodes := make(map[string]token, len(id.Nodes)+1)
+	for _, s := range m.n.servers() {
+		if t, ok := id.Nodes[string(s.ID)]; ok {
+			nodes[string(s.ID)] = t
+		}
+	}
 	nodes[id.ID] = id.Incarnation
 	return nodes
 }
@@ -153,6 +166,7 @@ func (m *members) note(r *run, answers map[string]Status) {
 			delete(m.polled, id)
 		}
 	}
+	m.absent(r, answers)
 	for id, st := range answers {
 		p := polled{status: st, since: m.polled[id].since}
 		switch {
@@ -166,11 +180,44 @@ func (m *members) note(r *run, answers map[string]Status) {
 	m.previous = last
 }
 
+// absent notes since when nodes are out of reach. m.state is held.
+func (m *members) absent(r *run, answers map[string]Status) {
+	here := map[string]bool{m.n.id: true}
+	for id := range answers {
+		here[id] = true
+	}
+	in := map[string]bool{}
+	for _, s := range r.servers() {
+		id := string(s.ID)
+		in[id] = true
+		if _, noted := m.gone[id]; !noted && !here[id] {
+			m.gone[id] = time.Now()
+		}
+	}
+	maps.DeleteFunc(m.gone, func(id string, _ time.Time) bool { return here[id] || !in[id] })
+}
+
+// keepsUp says whether a node has had all there is for a while.
 func (m *members) keepsUp(id string) bool {
 	m.state.Lock()
 	defer m.state.Unlock()
 	p, ok := m.polled[id]
-	return ok && p.status.WantsVote && !p.since.IsZero() && time.Since(p.since) >= m.n.tuning.Stable
+	return ok && !p.since.IsZero() && time.Since(p.since) >= m.n.tuning.Stable
+}
+
+// wantsVote says whether a node is to vote: as an operator decided, else as its own config says.
+func (m *members) wantsVote(id string) bool {
+	if t := m.n.table(); t != nil {
+		switch t.table.Nodes[id].Vote {
+		case voteYes:
+			return true
+		case voteNo:
+			return false
+		}
+	}
+	m.state.Lock()
+	defer m.state.Unlock()
+	return m.polled[id].status.WantsVote
 }
 
 func (m *members) promote(r *run, s raft.Server) {
@@ -209,10 +256,13 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 	c, index := r.configuration()
 	at := find(c, g.ID)
 	n := m.n
+	if err := m.mayEnter(ctx, c, g); err != nil {
+		return err
+	}
 	switch known := n.identity.get().Nodes[g.ID]; {
 	case at != nil && known == g.Incarnation && string(at.Address) == g.Address:
 		return nil // let in before and the answer was lost; taking a vote from a disk that has it all helps nobody
-	case len(c.Servers) >= config.MaxNodes:
+	case at == nil && len(c.Servers) >= config.MaxNodes:
 		return errors.New("the cluster is full")
 	case at != nil:
 		removed := r.raft.RemoveServer(id, index, changeTimeout)
@@ -228,8 +278,59 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 	if err := added.Error(); err != nil {
 		return fmt.Errorf("add the node: %w", err)
 	}
+	m.state.Lock()
+	m.asking = slices.DeleteFunc(m.asking, func(a Asking) bool { return a.ID == g.ID })
+	m.state.Unlock()
 	n.log.Info("node let in", slog.String("of", g.ID), slog.String("address", g.Address), slog.Bool("before", at != nil))
 	m.tell(ctx, r)
+	return nil
+}
+
+// mayEnter says why a node must stay outside.
+func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting) error {
+	n, at := m.n, find(c, g.ID)
+	mine := n.identity.get()
+	if belongs := g.State == helloRunning || g.State == helloFresh; belongs && (g.Cluster != mine.Cluster || g.Epoch != mine.Epoch) {
+		return fmt.Errorf("node %s belongs to cluster %.8s at epoch %d and this is cluster %.8s at epoch %d; if it shall join, move its data directory away", g.ID, g.Cluster, g.Epoch, mine.Cluster, mine.Epoch)
+	}
+	for _, s := range c.Servers {
+		if string(s.ID) != g.ID && string(s.Address) == g.Address {
+			return fmt.Errorf("the address %s is that of node %s; give node %s one of its own, or remove node %s first", g.Address, s.ID, g.ID, s.ID)
+		}
+	}
+	if t := n.table(); t == nil {
+		if _, keeps := n.machine.sm.(settingReader); keeps && at == nil {
+			return errors.New("it is not settled yet who belongs to the cluster")
+		}
+	} else if err := t.admits(g); err != nil {
+		if !t.table.fenced(g.Incarnation) {
+			m.asked(g)
+		}
+		return err
+	}
+	// A wrong id in a config must not push a running node out.
+	known := mine.Nodes[g.ID]
+	if at != nil && known != (token{}) && string(at.Address) != g.Address {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		if a, err := n.greet(ctx, string(at.Address), callHello, n.greeting()); err == nil && a.ID == g.ID && a.Incarnation == known && a.Process != g.Process {
+			return fmt.Errorf("node %s is running at %s already; two nodes must share neither an id nor a copied data directory", g.ID, at.Address)
+		}
+	}
+	return nil
+}
+
+// admits says why the table keeps a node out.
+func (t *readTable) admits(g greeting) error {
+	if g.Founding != (token{}) && g.Founding != t.table.Founding {
+		return fmt.Errorf("node %s is of another cluster that was started from the same list of nodes (founding %.8s, here it is %.8s): a majority lost its disks and started anew; see \"When a majority is lost\" in the README", g.ID, g.Founding, t.table.Founding)
+	}
+	if t.table.fenced(g.Incarnation) {
+		return fmt.Errorf("the disk of node %s was removed from the cluster for good; move its data directory away to let it join as new", g.ID)
+	}
+	if _, ok := t.table.Nodes[g.ID]; !ok {
+		return fmt.Errorf("node %s is not expected here; to let it in, run: eider cluster join %s", g.ID, g.ID)
+	}
 	return nil
 }
 
@@ -258,11 +359,23 @@ func (m *members) moved(r *run, g greeting) bool {
 	c, index := r.configuration()
 	at := find(c, g.ID)
 	known, met := m.n.identity.get().Nodes[g.ID]
-	if at == nil || met && known != g.Incarnation {
+	if t := m.n.table(); at == nil || met && known != g.Incarnation || t != nil && t.admits(g) != nil {
 		return false
 	}
 	if string(at.Address) == g.Address {
 		return true
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, askTimeout)
+	defer cancel()
+	if a, err := m.n.greet(ctx, string(at.Address), callHello, m.n.greeting()); err == nil && a.ID == g.ID && a.Incarnation == g.Incarnation && a.Process != g.Process {
+		m.n.log.Error("two processes run with one identity, a copied data directory; the later one is refused", slog.String("of", g.ID), slog.String("at", string(at.Address)), slog.String("and", g.Address))
+		return false
+	}
+	for _, s := range c.Servers {
+		if s.ID != at.ID && string(s.Address) == g.Address {
+			m.n.log.Warn("new address of a node not taken over, it is that of another", slog.String("of", g.ID), slog.String("address", g.Address))
+			return true
+		}
 	}
 	change := r.raft.AddNonvoter // changes the address of a non-voter and
 	if at.Suffrage == raft.Voter {

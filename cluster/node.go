@@ -36,6 +36,11 @@ type Node struct {
 	safe    atomic.Uint64       // entries up to here are in every live node's checkpoint
 	heard   atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
 
+	lastTable atomic.Pointer[readTable] // of members, as read last
+	verdict   chan error                // why Raft must not run on this disk any more
+	process   token                     // this life of the node, to tell two that share a disk's copy apart
+	removed   chan struct{}             // closed when this node was taken out of the cluster
+
 	mu       sync.Mutex
 	state    string // why Raft does not run: stateJoining, stateFailed ...
 	reason   string
@@ -78,6 +83,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{
 		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(o.Config.Limits), log: o.Log, report: o.Report, snaps: o.Snapshots,
 		state: stateStarting, leaderCh: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
+		verdict: make(chan error, 1), removed: make(chan struct{}), process: newToken(),
 	}
 	if n.dir == "" {
 		n.dir = self.DataDir
@@ -119,6 +125,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n.port = &port{
 		listener: listener, advertise: self.RaftLoc, plaintext: n.config.Plaintext, identity: n.identity, log: n.log,
 		keys: o.Keys, dialer: dial, serve: n.serve, conns: map[net.Conn]struct{}{}, greeting: map[string]int{},
+		fenced: func(t token) bool { table := n.table(); return table != nil && table.table.fenced(t) },
 	}
 	if o.Keys != nil {
 		o.Keys.OnChange(n.port.recheck)

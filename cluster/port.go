@@ -37,7 +37,9 @@ type port struct {
 	stream    atomic.Pointer[stream]
 	keys      *pki.Keeper // of mutual TLS; nil: plain text
 	strangers [strangerKinds]atomic.Uint64
-	told      atomic.Int64 // when a stranger was last warned about, Unix nanoseconds
+	told      atomic.Int64     // when a stranger was last warned about, Unix nanoseconds
+	fenced    func(token) bool // incarnations removed for good
+	mirrored  atomic.Uint64    // connections in this very node's name
 
 	mu       sync.Mutex
 	conns    map[net.Conn]struct{}
@@ -177,6 +179,9 @@ func (p *port) hello(s service, refusal error) *hello {
 func (p *port) refuse(h *hello) error {
 	id := p.identity.get()
 	if h.ID == id.ID {
+		if h.Incarnation == id.Incarnation {
+			p.mirrored.Add(1)
+		}
 		return fmt.Errorf("this is node %q itself; two nodes must not share an id", id.ID)
 	}
 	if h.Service == serviceJoin {
@@ -197,6 +202,9 @@ func (p *port) admitted(id *identity, h *hello) error {
 		return fmt.Errorf("another cluster: this one is %.8s, yours is %.8s", id.Cluster, h.Cluster)
 	case h.Epoch != id.Epoch:
 		return fmt.Errorf("epoch %d, yours is %d: one side was left behind by a recovery", id.Epoch, h.Epoch)
+	}
+	if p.fenced != nil && p.fenced(h.Incarnation) {
+		return fmt.Errorf("the disk of node %q was removed from the cluster for good", h.ID)
 	}
 	return p.identity.meet(h.ID, h.Incarnation)
 }

@@ -58,7 +58,7 @@ func (n *Node) checkLog(ctx context.Context, check func(context.Context, string)
 	if err == nil {
 		return nil
 	}
-	if len(n.config.Nodes) == 1 {
+	if n.alone() {
 		return fmt.Errorf("open the log %s: %w: %w; moving it away lets the node go on from its checkpoint, without what was answered since", path, ErrDamaged, err)
 	}
 	if renameErr := os.Rename(path, path+damagedSuffix); renameErr != nil {

@@ -335,6 +335,7 @@ func (n *Node) supervise(r *run) {
 			select {
 			case <-n.ctx.Done():
 			case err = <-r.logs.failed:
+			case err = <-n.verdict:
 			}
 			if time.Since(began) > restartMost {
 				pause = restartLeast
@@ -342,6 +343,14 @@ func (n *Node) supervise(r *run) {
 		}
 		if n.ctx.Err() != nil {
 			break
+		}
+		if barred(err) {
+			if closeErr := r.close(); closeErr != nil {
+				n.log.Warn("log not closed cleanly", slog.Any("err", closeErr))
+			}
+			r, failed = nil, true
+			n.barFor(err)
+			continue
 		}
 		n.setState(stateFailed, err.Error())
 		r, pause = n.reopen(r, pause)

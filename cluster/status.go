@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -150,7 +151,7 @@ func (n *Node) heed(from hello, note leaderNote) error {
 		return nil
 	}
 	n.safe.Store(note.Safe)
-	return n.identity.learn(note.Nodes)
+	return errors.Join(n.identity.learn(note.Nodes), n.identity.forget(r.servers()))
 }
 
 func (n *Node) reportNow() []byte {
@@ -175,13 +176,12 @@ func (n *Node) askStatus(ctx context.Context, address string, note []byte) (stat
 	return st, nil
 }
 
-// ClusterStatus asks every node of the cluster and of the config at once, for a second
-// at most, and lists them by id, those out of reach too.
+// ClusterStatus asks every node of the cluster at once, for a second at most, and lists
+// them by id, those out of reach too. While this node is in no cluster, they are those of its config.
 func (n *Node) ClusterStatus(ctx context.Context) []NodeStatus {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	addresses := n.addresses()
-	addresses[n.id] = n.self.RaftLoc
+	addresses := n.memberAddresses()
 	ids := make([]string, 0, len(addresses))
 	for id := range addresses {
 		ids = append(ids, id)

@@ -22,7 +22,6 @@ import (
 	"time"
 
 	"github.com/eider-dns/eider/nameserver/access"
-	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -45,8 +44,6 @@ type Reader interface {
 	Zones() iter.Seq[record.Zone]
 	ZoneSetting(apex record.Name, n record.ZoneSetting) []byte
 	RRsets(zone uint32, from record.Name) iter.Seq[record.RRset]
-	History(apex record.Name) iter.Seq[store.Diff]
-	Journal(apex record.Name, from uint32) (iter.Seq[store.Diff], bool)
 	Digest() [32]byte
 	Close()
 }
@@ -65,6 +62,7 @@ type Options struct {
 	Nodes     func(ctx context.Context) []NodeStatus        // of every node of the cluster, this one too
 	Queries   func() uint64                                 // answered since start; for queries/s
 
+	Members       Membership                                       // who belongs to the cluster
 	Access        *access.Editor                                   // keys and rules
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
 
@@ -83,6 +81,7 @@ type Server struct {
 	confirm  func(ctx context.Context) (uint64, error)
 	local    func() NodeStatus
 	nodes    func(ctx context.Context) []NodeStatus
+	members  Membership
 	access   *access.Editor
 	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
@@ -115,7 +114,7 @@ func New(o Options) (*Server, error) {
 		conns: make(map[net.Conn]struct{}),
 	}
 	s.rate.total = o.Queries
-	s.access = o.Access
+	s.access, s.members = o.Access, o.Members
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
 	}

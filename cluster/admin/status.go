@@ -44,8 +44,9 @@ const RoleUnreachable = "unreachable"
 
 // ClusterStatus is the status of all nodes as one node sees them.
 type ClusterStatus struct {
-	Asked string       `json:"asked"` // id of the node that was asked
-	Nodes []NodeStatus `json:"nodes"` // in the order of their ids
+	Asked    string       `json:"asked"`              // id of the node that was asked
+	Nodes    []NodeStatus `json:"nodes"`              // in the order of their ids
+	Warnings []string     `json:"warnings,omitempty"` // what is unwise about who votes
 }
 
 // Leader is the id of the leader of the highest term any node knows of, empty

@@ -41,6 +41,7 @@ func (s *Server) Cluster(ctx context.Context) ClusterStatus {
 			n.Lag = 0
 		}
 	}
+	out.Warnings = MemberWarnings(out.Nodes)
 	return out
 }
 

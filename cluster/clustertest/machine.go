@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -39,6 +40,8 @@ type ledgerState struct {
 	Chain   [32]byte // hash over all changes in order
 	Seen    map[record.RequestID]uint64
 	Twice   int // ids that came again, and were not applied again
+
+	Settings map[record.Setting][]byte
 }
 
 // NewLedger is the default Factory.
@@ -141,12 +144,43 @@ func (l *Ledger) apply(index uint64, b []byte) record.Result {
 		l.state.Twice++
 		return record.Result{Status: record.OK, Index: first}
 	}
+	if len(c.Ops) > 0 && c.Ops[0].Kind == record.OpSetting {
+		return l.set(index, c)
+	}
 	if len(c.Pre) > 0 {
 		return record.Result{Status: record.Refused, Cause: record.CauseRule, Index: index, Reason: "a precondition"}
 	}
 	l.state.Seen[c.ID] = index
 	l.state.Chain = sha256.Sum256(append(l.state.Chain[:], b...))
 	return record.Result{Status: record.OK, Index: index}
+}
+
+// set applies a change of settings, which are no part of the ledger.
+func (l *Ledger) set(index uint64, c record.Change) record.Result {
+	for _, p := range c.Pre {
+		if p.Kind == record.PreSettingIs && !bytes.Equal(l.state.Settings[p.Type], slices.Concat(p.Data...)) {
+			return record.Result{Status: record.Refused, Cause: record.CauseSetting, Index: index, Reason: "another value by now"}
+		}
+	}
+	settings := maps.Clone(l.state.Settings)
+	if settings == nil {
+		settings = map[record.Setting][]byte{}
+	}
+	for _, op := range c.Ops {
+		settings[op.Type] = slices.Concat(op.Data...)
+	}
+	l.state.Settings = settings
+	return record.Result{Status: record.OK, Index: index}
+}
+
+// Setting is the value of a setting, nil if it has none.
+func (l *Ledger) Setting(id record.Setting) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if v := l.state.Settings[id]; len(v) > 0 {
+		return bytes.Clone(v)
+	}
+	return nil
 }
 
 // Snapshot copies the state.
