@@ -82,13 +82,13 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 		line(c, "leader %s (asked node %s)", leader, st.Asked)
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tROLE\tTERM\tAPPLIED\tCHECKPOINT\tLAG\tSTALE\tQPS\tZONES\tQUERY\tVERSION")
+	fmt.Fprintln(w, "NODE\tROLE\tVOTE\tTERM\tAPPLIED\tCHECKPOINT\tLAG\tSTALE\tQPS\tZONES\tQUERY\tVERSION")
 	for _, n := range st.Nodes {
 		if n.Role == admin.RoleUnreachable {
-			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", n.ID, n.Role, strings.Join(n.QueryAddrs, ","), n.Error)
+			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", n.ID, n.Role, strings.Join(n.QueryAddrs, ","), n.Error)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, n.Term, n.Applied, n.Checkpointed,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, yesNo(n.Voter), n.Term, n.Applied, n.Checkpointed,
 			n.Lag, staleness(n.Staleness), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
 	}
 	if err := w.Flush(); err != nil {
@@ -96,6 +96,9 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 	}
 	for _, n := range st.Nodes {
 		warnExpiry(c, n)
+	}
+	for _, warning := range st.Warnings {
+		line(c, "warning: %s", warning)
 	}
 	return nil
 }

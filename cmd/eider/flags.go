@@ -23,13 +23,14 @@ const (
 	flagLenient   = "lenient"
 	flagLogLevel  = "log-level"
 	flagLogFormat = "log-format"
+	flagJoin      = "join"
 )
 
 // nodeFlags are those of `eider node`.
 func nodeFlags() []cli.Flag {
 	return []cli.Flag{
 		nodeFlag(), configFlag(), zoneFileFlag(), dataDirFlag(), silentFlag(),
-		strictFlag("a bad zone file ends the node instead of being left out"), lenientFlag(), logLevelFlag(), logFormatFlag(),
+		strictFlag("a bad zone file ends the node instead of being left out"), lenientFlag(), logLevelFlag(), logFormatFlag(), joinFlag(),
 	}
 }
 
@@ -62,6 +63,10 @@ func strictFlag(usage string) cli.Flag {
 
 func lenientFlag() cli.Flag {
 	return &cli.BoolFlag{DisableDefaultText: true, Name: flagLenient, Usage: "keep what an old zone file holds against the rules (a CNAME beside other data), and warn"}
+}
+
+func joinFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: flagJoin, Usage: "cluster port `ADDR`[,ADDR] of nodes of a running cluster to join, beside the config's \"join\"; repeatable"}
 }
 
 func logLevelFlag() cli.Flag {

@@ -69,3 +69,47 @@ func (l *lateProposer) WaitApplied(ctx context.Context, index uint64) error {
 	}
 	return n.WaitApplied(ctx, index)
 }
+
+// Members waits for the node to be there and lists who belongs to the cluster.
+func (l *lateProposer) Members(ctx context.Context) cluster.Members {
+	n, err := l.await(ctx)
+	if err != nil {
+		return cluster.Members{}
+	}
+	return n.Members(ctx)
+}
+
+// ChangeMembers waits for the node to be there and changes who belongs to the cluster.
+func (l *lateProposer) ChangeMembers(ctx context.Context, op cluster.MemberOp) (uint64, error) {
+	n, err := l.await(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n.ChangeMembers(ctx, op)
+}
+
+// TransferLeadership waits for the node to be there and has another one lead.
+func (l *lateProposer) TransferLeadership(ctx context.Context, id string) error {
+	n, err := l.await(ctx)
+	if err != nil {
+		return err
+	}
+	return n.TransferLeadership(ctx, id)
+}
+
+// Leave waits for the node to be there and takes it out of the cluster.
+func (l *lateProposer) Leave(ctx context.Context) (uint64, error) {
+	n, err := l.await(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n.Leave(ctx)
+}
+
+// removed is closed once this node was taken out of the cluster.
+func (l *lateProposer) removed() <-chan struct{} {
+	if n := l.get(); n != nil {
+		return n.Removed()
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,10 @@ cluster; a restart changes nothing. -z takes FILE, ZONE=FILE or a folder of
 *.zone files, and may be repeated. A bad file is refused whole and the node runs
 without it, unless --strict.
 
+A node that joins a running cluster needs a config that names itself, and --join
+with the cluster ports of nodes that are in; it waits until an operator lets it in
+with "eider cluster join ID", at any node.
+
 Standard input takes lines: ADD: OWNER [TTL] TYPE RDATA and
 REMOVE: OWNER [TTL] TYPE [RDATA]; each gets one answer line. HELP lists the rest.
 End of input ends nothing. SIGTERM or Ctrl-C ends the node in good order; SIGHUP
@@ -40,7 +45,8 @@ Examples:
    eider node
    eider node -n 0 -c cluster-config.json -z example.org.zone
    eider -n 0 -c cluster-config.json -z zf0.txt -s          (the short form)
-   eider node -n 1 -c cluster-config.json -z example.com=db.example -z zones/`,
+   eider node -n 1 -c cluster-config.json -z example.com=db.example -z zones/
+   eider node -n 3 -c node3.json --join 192.0.2.1:4321,192.0.2.2:4321`,
 		Flags:  nodeFlags(),
 		Action: runNode,
 	}
@@ -73,6 +79,9 @@ func runNode(c *cli.Context) error {
 			waiting = false
 		case <-hangUp:
 			n.hangUp()
+		case <-n.late.removed():
+			n.log.Warn("this node was taken out of the cluster and ends; move its data folder away to let it join as new")
+			waiting = false
 		case err := <-imported:
 			if err != nil && settings.strict {
 				fatal, waiting = failed("node", err), false
@@ -112,6 +121,12 @@ func nodeSettings(c *cli.Context) (*settings, error) {
 		if s.config, err = config.Load(path); err != nil {
 			return nil, failed("node", err)
 		}
+	}
+	for _, list := range c.StringSlice(flagJoin) {
+		s.config.Join = append(s.config.Join, strings.Split(list, ",")...)
+	}
+	if err := s.config.CheckJoin(); err != nil {
+		return nil, misused("node", err)
 	}
 	id := c.String(flagNode)
 	if id == "" {

@@ -54,6 +54,7 @@ type Node struct {
 	Socket  string
 
 	cluster *Cluster
+	config  string // path of its config
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	stdin   io.WriteCloser
@@ -75,7 +76,7 @@ func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 		id := strconv.Itoa(i)
 		addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i+k])) }
 		data := filepath.Join(dir, "data"+id)
-		node := &Node{ID: id, Raft: addr(0), Query: addr(1), HTTP: addr(2), DataDir: data, Socket: filepath.Join(data, "admin.sock"), cluster: c}
+		node := &Node{ID: id, Raft: addr(0), Query: addr(1), HTTP: addr(2), DataDir: data, Socket: filepath.Join(data, "admin.sock"), cluster: c, config: c.Config}
 		c.Nodes = append(c.Nodes, node)
 		nodes[id] = map[string]any{"raft_loc": node.Raft, "query_loc": node.Query, "http_loc": node.HTTP, "data_dir": data}
 	}
@@ -88,6 +89,34 @@ func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 		return nil, err
 	}
 	return c, os.WriteFile(c.Config, b, 0o644)
+}
+
+// Add lays out one more node, whose config names itself alone; extra are further keys of it. It is to be started
+// with --join.
+func (c *Cluster) Add(id string, extra map[string]any) (*Node, error) {
+	ports, err := FreePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[k])) }
+	data := filepath.Join(c.Dir, "data"+id)
+	node := &Node{
+		ID: id, Raft: addr(0), Query: addr(1), HTTP: addr(2), DataDir: data, Socket: filepath.Join(data, "admin.sock"),
+		cluster: c, config: filepath.Join(c.Dir, "node"+id+".json"),
+	}
+	own := map[string]any{"raft_loc": node.Raft, "query_loc": node.Query, "http_loc": node.HTTP, "data_dir": data}
+	for k, v := range extra {
+		own[k] = v
+		if v == nil {
+			delete(own, k)
+		}
+	}
+	b, err := json.MarshalIndent(map[string]any{"nodes": map[string]any{id: own}}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	c.Nodes = append(c.Nodes, node)
+	return node, os.WriteFile(node.config, b, 0o644)
 }
 
 // FreePorts finds n ports that are free for TCP and UDP on loopback, below the range

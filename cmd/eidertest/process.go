@@ -21,7 +21,7 @@ func (n *Node) Start(args ...string) error {
 	if n.cmd != nil {
 		return fmt.Errorf("node %s runs already", n.ID)
 	}
-	cmd := exec.Command(n.cluster.Bin, append([]string{"node", "-n", n.ID, "-c", n.cluster.Config}, args...)...)
+	cmd := exec.Command(n.cluster.Bin, append([]string{"node", "-n", n.ID, "-c", n.config}, args...)...)
 	cmd.Dir = n.cluster.Dir
 	cmd.SysProcAttr = parentDeath()
 	stdin, err := cmd.StdinPipe()
