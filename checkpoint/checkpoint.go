@@ -38,6 +38,10 @@ type Options struct {
 	FoldChanges int
 	// FoldAge is how long a change may wait in memory before it is folded.
 	FoldAge time.Duration
+	// Observe is told, on the goroutine that applies, after views show what a batch of
+	// entries did: the zones they changed, and more if there are others, as after a snapshot. It
+	// must not block. nil: nobody looks.
+	Observe func(zones []record.ZoneSerial, more bool)
 	Log     *slog.Logger
 }
 

@@ -71,9 +71,29 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 		}
 	}
 	flush()
+	f.observe(answers)
 	f.stats.applyNanos.Add(int64(time.Since(start)))
 	f.applied()
 	return answers
+}
+
+// observe tells Options.Observe what a batch did.
+func (f *FSM) observe(answers []any) {
+	if f.options.Observe == nil {
+		return
+	}
+	var zones []record.ZoneSerial
+	more := false
+	for _, a := range answers {
+		results, _ := a.([]record.Result)
+		for i := range results {
+			if results[i].Status == record.OK {
+				zones = append(zones, results[i].Zones...)
+				more = more || len(results[i].Zones) >= record.MaxResultZones
+			}
+		}
+	}
+	f.options.Observe(zones, more)
 }
 
 // halt ends applying: an entry this build cannot read must not be skipped, or

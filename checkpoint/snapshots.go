@@ -190,6 +190,9 @@ func (f *FSM) install(r *received) error {
 	}
 	f.stats.snapshotsIn.Add(1)
 	f.log.Info("snapshot from another node in place", slog.Uint64("index", r.meta.Index))
+	if f.options.Observe != nil {
+		f.options.Observe(nil, true)
+	}
 	return nil
 }
 

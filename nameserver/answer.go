@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/lookup"
 	"github.com/eider-dns/eider/store/record"
 )
@@ -34,6 +35,9 @@ type scratch struct {
 	counts  *counters
 
 	from        netip.Addr // of who asks; the zero Addr if it is not known
+	aside       bool       // answer gave none: the message is one for aside
+	signed      signedBy   // who asks, if aside found a good signature
+	guarded     guardedView
 	cookieState cookieState
 	cookie      [cookieSize]byte // of the reply, unless cookieState is cookieNone
 	rateKey     [rateKeySize]byte
@@ -41,7 +45,7 @@ type scratch struct {
 }
 
 // maxOptions is the room all options of a reply take, octets.
-const maxOptions = 4*4 + maxIdentity + 2 + cookieSize + 2
+const maxOptions = 5*4 + maxIdentity + 2 + cookieSize + 2 + 4
 
 func newScratch(c *counters) *scratch {
 	w := &scratch{counts: c, options: make([]byte, 0, maxOptions), rnd: rand.Uint32() | 1}
@@ -62,7 +66,7 @@ func (w *scratch) random() uint32 {
 // last, so no answer mixes two applied indexes. From is who asks; if it is the
 // zero Addr, whatever depends on it is left out: access, rate, cookies.
 func (s *Server) answer(w *scratch, packet []byte, from netip.Addr, t Transport) (reply []byte) {
-	w.from = from
+	w.from, w.aside, w.signed, w.guarded.hid = from, false, signedBy{}, false
 	if drop := w.query.header(packet); drop != dropNone {
 		w.counts.drop(drop)
 		s.blame(w)
@@ -78,11 +82,20 @@ func (s *Server) answer(w *scratch, packet []byte, from netip.Addr, t Transport)
 		defer func() { w.counts.observe(time.Since(start)) }()
 	}
 	code := w.query.parse(packet)
+	if w.query.signed || code != rcodeSuccess && s.setAside(w, packet) {
+		w.aside = true
+		return nil
+	}
 	s.checkCookie(w)
+	return s.decide(w, packet, t, code)
+}
+
+// decide answers a message that parse has read with code.
+func (s *Server) decide(w *scratch, packet []byte, t Transport, code rcode) []byte {
 	switch {
 	case code != rcodeSuccess:
 		return s.short(w, packet, t, code, edeNone)
-	case !s.admits(from):
+	case !s.admits(w.from):
 		return s.short(w, packet, t, rcodeRefused, edeProhibited)
 	case w.query.cookieOnly:
 		if w.cookieState == cookieNone {
@@ -117,7 +130,7 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 		return s.short(w, packet, t, rcodeRefused, 0)
 	}
 	if m.q.Type == record.TypeAXFR || m.q.Type == record.TypeIXFR {
-		return s.short(w, packet, t, rcodeRefused, 0) // transfers are not served here; other meta-types no name owns
+		return s.transfer(w, packet, t) // other meta-types no name owns
 	}
 	m.q.All = t == TCP
 	view := s.o.View()
@@ -125,9 +138,17 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 		return s.short(w, packet, t, rcodeServFail, edeNotReady)
 	}
 	defer view.Close()
-	lookup.Resolve(view, &m.q, &w.answer)
+	if rules := s.guards.Load(); rules == nil {
+		lookup.Resolve(view, &m.q, &w.answer)
+	} else {
+		lookup.Resolve(w.guarded.over(view, rules, access.Who{From: w.from.Unmap(), Key: w.signed.key}), &m.q, &w.answer)
+		w.guarded.View = nil
+	}
 	code, ede := outcomeRcode(w.answer.Outcome)
 	if code == rcodeRefused {
+		if w.guarded.hid {
+			ede = edeProhibited
+		}
 		return s.short(w, packet, t, code, ede)
 	}
 	if v := s.limitAnswer(w, t); v != verdictSend {
@@ -186,6 +207,7 @@ func (s *Server) limited(w *scratch, packet []byte, t Transport, v verdict) []by
 }
 
 func (s *Server) bare(w *scratch, packet []byte, t Transport, flags uint16, code rcode, ede uint16) []byte {
+	w.query.expire = false // there is no answer to tell it of
 	s.begin(w, packet, t, ede)
 	return s.finish(w, t, flags, code)
 }
@@ -197,6 +219,7 @@ func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
 	if t == UDP {
 		limit = min(m.size, s.o.MaxUDP)
 	}
+	limit -= w.signed.size
 	w.options = w.options[:0]
 	if m.edns {
 		if m.nsid && s.o.Identity != "" {
@@ -209,6 +232,9 @@ func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
 		if w.cookieState != cookieNone {
 			w.options = append(w.options, 0, optionCookie, 0, cookieSize)
 			w.options = append(w.options, w.cookie[:]...)
+		}
+		if m.expire && m.q.Type == record.TypeSOA {
+			w.appendExpire()
 		}
 		if m.keepalive && t == TCP { // over UDP it means nothing (RFC 7828 section 3.2.1)
 			w.options = append(w.options, 0, optionKeepalive, 0, 2, byte(s.keepalive>>8), byte(s.keepalive))

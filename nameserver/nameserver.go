@@ -24,6 +24,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/lookup"
 )
 
@@ -63,6 +64,21 @@ type Options struct {
 	// One in neither may, unless Allow names any. Others get REFUSED with EDE 18.
 	Allow, Deny []netip.Prefix
 
+	// Access gives the keys and rules of now; nil: there are none, and no signature is good.
+	Access func() *access.Snapshot
+	// Transfer answers AXFR and IXFR questions (RFC 5936, RFC 1995) by as many messages as it sends;
+	// nil: REFUSED. It may block; over TCP the connection waits for it, over UDP
+	// it is called by up to maxAsides goroutines. The packet is its own. What it
+	// returns tells whether the connection is still good.
+	Transfer func(packet []byte, from netip.AddrPort, tcp bool, send func(message []byte) error) error
+	// CatchUp returns when this node shows what the cluster had decided at the time of
+	// the call, or when that takes too long. It is called before a signed SOA question is
+	// answered: who has a key may have changed the zone at another node just now. nil: no wait.
+	CatchUp func()
+
+	// Notify answers messages of opcode NOTIFY (RFC 1996), nil for no answer; without it they are
+	// NOTIMP. It is called as Transfer is.
+	Notify func(packet []byte, from netip.AddrPort, tcp bool) []byte
 	// Update answers messages of opcode UPDATE (RFC 2136); nil: NOTIMP. It may block,
 	// is called by up to maxUpdates goroutines, with one message or those one
 	// connection brought together, in order, and gives nil for no answer. The packets are its own.
@@ -90,6 +106,8 @@ type Server struct {
 	pool    sync.Pool // *scratch, for TCP and Handle
 	tcp     limiter
 	updates updates
+	asides  asides
+	guards  atomic.Pointer[access.Snapshot] // nil: no rule is about queries
 	clock   clock
 	access  *prefixTable // nil: everyone
 	rate    *rateLimiter // nil: no limit
@@ -138,6 +156,7 @@ func New(o Options) (*Server, error) {
 	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)
 	s.keepalive = uint16(min(o.TCPIdle/(100*time.Millisecond), math.MaxUint16))
 	s.updates.answer, s.updates.places = o.Update, make(chan struct{}, maxUpdates)
+	s.asides.places = make(chan struct{}, maxAsides)
 	s.clock.set(time.Now())
 	s.shield.spread = rand.Uint64() | 1
 	if len(o.Allow)+len(o.Deny) > 0 {
@@ -165,6 +184,9 @@ func (s *Server) Handle(packet, dst []byte, t Transport) []byte {
 	w := s.pool.Get().(*scratch)
 	defer s.pool.Put(w)
 	reply := s.answer(w, packet, netip.Addr{}, t)
+	if w.aside {
+		_ = s.aside(w, packet, netip.AddrPort{}, t, func(m []byte) error { reply = m; return nil })
+	}
 	if reply == nil {
 		return nil
 	}

@@ -18,6 +18,7 @@ const (
 	rcodeNotImp   rcode = 4
 	rcodeRefused  rcode = 5
 	rcodeYXDomain rcode = 6
+	rcodeNotAuth  rcode = 9 // RFC 8945 section 5.2: the signature is not good
 	rcodeBadVers  rcode = 16
 
 	rcodeBadCookie rcode = 23 // RFC 7873
@@ -43,6 +44,7 @@ const (
 	classANY = 255
 
 	optionNSID      = 3  // RFC 5001
+	optionExpire    = 9  // RFC 7314
 	optionKeepalive = 11 // RFC 7828
 	optionEDE       = 15 // RFC 8914
 
@@ -67,6 +69,8 @@ type query struct {
 	do      bool // DNSSEC OK
 	nsid    bool // asked for (RFC 5001)
 
+	signed     bool   // a TSIG record is there (RFC 8945)
+	expire     bool   // wants to know how long the zone is good for (RFC 7314)
 	keepalive  bool   // wants to know how long a connection may be idle (RFC 7828)
 	cookie     []byte // the COOKIE option, nil if there is none (RFC 7873)
 	cookieOnly bool   // there is no question: a cookie is all that is wanted (RFC 7873 section 5.4)
@@ -154,7 +158,10 @@ func (m *query) records(p []byte, at int) rcode {
 		if at += 10; at+length > len(p) {
 			return rcodeFormErr
 		}
-		if record.Type(binary.BigEndian.Uint16(fixed)) == record.TypeOPT {
+		switch record.Type(binary.BigEndian.Uint16(fixed)) {
+		case record.TypeTSIG:
+			m.signed = true // whether it is a good one is looked at aside
+		case record.TypeOPT:
 			if m.edns || !root || i < before || !m.options(p[at:at+length]) { // RFC 6891 section 6.1.1
 				m.edns = true
 				return rcodeFormErr
@@ -202,6 +209,8 @@ func (m *query) options(b []byte) bool {
 		switch code {
 		case optionNSID:
 			m.nsid = true
+		case optionExpire:
+			m.expire = true
 		case optionKeepalive:
 			m.keepalive = true
 		case optionCookie:

@@ -95,7 +95,7 @@ const (
 
 // limit counts an answer under a key of which all but the head is filled in.
 func (s *Server) limit(w *scratch, kind answerKind, key []byte) verdict {
-	if w.cookieState == cookieValid || !w.from.IsValid() {
+	if w.cookieState == cookieValid || w.signed.key != "" || !w.from.IsValid() {
 		return verdictSend
 	}
 	binary.BigEndian.PutUint64(key, clientPrefix(w.from))

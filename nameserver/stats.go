@@ -40,7 +40,7 @@ var typeClasses = [...]record.Type{
 }
 
 // rcodeNames are the rcodes counted; rcodeIndex tells which is which.
-var rcodeNames = [...]string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "BADVERS", "BADCOOKIE"}
+var rcodeNames = [...]string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "BADVERS", "BADCOOKIE", "NOTAUTH"}
 
 func rcodeIndex(c rcode) int {
 	switch c {
@@ -48,6 +48,8 @@ func rcodeIndex(c rcode) int {
 		return int(rcodeYXDomain) + 1
 	case rcodeBadCookie:
 		return int(rcodeYXDomain) + 2
+	case rcodeNotAuth:
+		return int(rcodeYXDomain) + 3
 	}
 	return int(c)
 }
@@ -122,6 +124,8 @@ type Stats struct {
 	Cookies        uint64 // queries with a valid server cookie
 	Updates        uint64 // UPDATE messages worked on
 	UpdatesDropped uint64 // and those there was no place for
+	Asides         uint64 // signed queries, transfers and NOTIFYs over UDP worked on
+	AsidesDropped  uint64 // and those there was no place for
 	// KernelDropped counts packets the kernel dropped since the sockets were opened,
 	// for want of room in their buffers; HasKernel tells whether it says so here.
 	KernelDropped uint64
@@ -154,6 +158,7 @@ func (s *Stats) Total() (n uint64) {
 func (s *Server) Stats() Stats {
 	out := Stats{Dropped: make(map[string]uint64), TCP: s.tcp.stats()}
 	out.Updates, out.UpdatesDropped = s.updates.taken.Load(), s.updates.dropped.Load()
+	out.Asides, out.AsidesDropped = s.asides.taken.Load(), s.asides.dropped.Load()
 	out.KernelDropped, out.HasKernel = s.kernelDrops()
 	out.HeldOff = int(s.shield.up.Load())
 	s.stats.mu.Lock()

@@ -123,6 +123,12 @@ func (s *Server) answerAll(c *client, b []byte) (used int, ok bool) {
 		}
 		reply := s.answer(w, b[used+2:used+n], c.from, TCP)
 		used += n
+		if w.aside {
+			if !s.asideTCP(c, w, b[used-n+2:used]) {
+				return used, false
+			}
+			continue
+		}
 		if reply == nil {
 			return used, false // not a query: nothing good will follow
 		}

@@ -155,6 +155,9 @@ func (b *batch) answer(s *Server, u *udpSocket, w *scratch, i, k int) bool {
 	w.message.b = b.replies[at : at : at+b.replySize]
 	reply := s.answer(w, b.packets[i][:b.in[i].Len], from.Addr(), UDP)
 	if reply == nil {
+		if w.aside {
+			s.asideUDP(b.packets[i][:b.in[i].Len], from, b.later(u, i))
+		}
 		return false
 	}
 	b.outVec[k].Base = &reply[0]

@@ -92,13 +92,19 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 			w.counts.drop(drop)
 			continue
 		}
-		if s.updates.wants(packet[:n]) {
+		later := func() func(reply []byte) {
 			back := append([]byte(nil), source...)
-			s.updateUDP(packet[:n], from, func(reply []byte) { _, _, _ = u.handle.WriteMsgUDPAddrPort(reply, back, from) })
+			return func(reply []byte) { _, _, _ = u.handle.WriteMsgUDPAddrPort(reply, back, from) }
+		}
+		if s.updates.wants(packet[:n]) {
+			s.updateUDP(packet[:n], from, later())
 			continue
 		}
-		if reply = s.answer(w, packet[:n], from.Addr(), UDP); reply != nil {
+		switch reply = s.answer(w, packet[:n], from.Addr(), UDP); {
+		case reply != nil:
 			_, _, _ = u.handle.WriteMsgUDPAddrPort(reply, source, from) // what is lost is asked again
+		case w.aside:
+			s.asideUDP(packet[:n], from, later())
 		}
 	}
 }

@@ -2,7 +2,6 @@ package nameserver
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
 	"sync/atomic"
 )
@@ -84,11 +83,7 @@ func (s *Server) updatesTCP(c *client, w *scratch, b []byte) (used int, ok bool)
 		return used, false
 	}
 	defer s.updates.leave()
-	from := netip.AddrPortFrom(c.from, 0)
-	if addr, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		from = netip.AddrPortFrom(c.from, uint16(addr.Port))
-	}
-	for _, reply := range s.updates.answer(packets, from, true) {
+	for _, reply := range s.updates.answer(packets, c.remote(), true) {
 		if reply == nil {
 			continue // without an answer the client decides how long it waits
 		}

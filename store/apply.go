@@ -69,6 +69,7 @@ type batchState struct {
 	poisoned map[place]string // changes to refuse unseen, and why
 	index    uint64
 	time     int64
+	by       string // who asked for the current change
 	decided  int
 
 	ch                      changeState // of the current change; its buffers are reused
@@ -187,6 +188,7 @@ func (b *batchState) change(c *record.Change) record.Result {
 	ch := &b.ch
 	ch.reset()
 	before := b.counters
+	b.by = c.By
 	err := b.check(c.Pre)
 	for i := 0; i < len(c.Ops) && err == nil; i++ {
 		err = b.op(&c.Ops[i])

@@ -102,6 +102,7 @@ type zoneState struct {
 	apex    record.Name
 	apexKey []byte
 	serial  uint32
+	before  uint32 // with created: the last serial of the content before, if there was one
 	load    bool
 	loading loadValue
 	loadID  record.LoadID
@@ -112,6 +113,7 @@ type zoneState struct {
 	checkNS bool // a name server was taken from the apex
 	pulled  bool // ops with OpPulled were about it
 	plain   bool // others were
+	trim    bool // the bounds of its journal were set
 }
 
 func (z *zoneState) at(ownerKey []byte) bool { return bytes.Equal(z.apexKey, ownerKey) }
@@ -201,8 +203,12 @@ func (b *batchState) finish() error {
 			b.tree.put(loadKey(b.key[:0], z.loadID), z.loading.append(b.val[:0]))
 		case z.created:
 			b.finishCreated(z)
+			b.keepStart(z)
 		default:
 			b.finishZone(z)
+			if z.trim {
+				b.trimJournal(z)
+			}
 		}
 	}
 	return nil

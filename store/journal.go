@@ -11,9 +11,10 @@ import (
 
 // Bounds of the journal. A secondary that is further behind takes the whole zone.
 const (
-	// MaxZoneDiffs is how many diffs are kept of one zone.
+	// MaxZoneDiffs is how many diffs are kept of one zone that sets no other bound.
 	MaxZoneDiffs = 1000
-	// MaxZoneJournal is how many octets of diffs are kept of one zone; one larger diff empties the journal.
+	// MaxZoneJournal is how many octets of diffs are kept of one zone that sets no other
+	// bound; one larger diff empties the journal.
 	MaxZoneJournal = 1 << 20
 	// MaxJournal is how many octets of diffs are kept of all zones, which is what
 	// they take in memory. The oldest go first, whatever their zone.
@@ -27,10 +28,19 @@ type Diff struct {
 	From, To       uint32 // serials
 	Index          uint64 // of the log entry
 	Time           int64  // the leader's clock when the change was proposed, Unix nanoseconds
+	By             string // who asked for the change (record.Change)
+	Start          bool   // the zone was created or loaded: history begins here, and there is nothing to take or to add
 	Removed, Added []record.RRset
 }
 
 const diffHeader = 4 + 4 + 8 + 8 + 4
+
+// Flags in the length of the first list, which is shorter than MaxJournal.
+const (
+	diffBy    = 1 << 31 // an author comes after the header: its length and itself
+	diffStart = 1 << 30
+	diffFlags = diffBy | diffStart
+)
 
 // diffWriter encodes a Diff: header with the length of the first of two lists of
 // owner, type, length and Set.
@@ -38,6 +48,8 @@ type diffWriter struct {
 	from, to       uint32
 	index          uint64
 	time           int64
+	by             string
+	start          bool
 	removed, added []byte
 }
 
@@ -88,7 +100,16 @@ func (d *diffWriter) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, d.to)
 	dst = binary.BigEndian.AppendUint64(dst, d.index)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(d.time))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(d.removed)))
+	length := uint32(len(d.removed))
+	if d.start {
+		length |= diffStart
+	}
+	if d.by == "" {
+		dst = binary.BigEndian.AppendUint32(dst, length)
+	} else {
+		dst = binary.BigEndian.AppendUint32(dst, length|diffBy)
+		dst = append(append(dst, byte(len(d.by))), d.by...)
+	}
 	return append(append(dst, d.removed...), d.added...)
 }
 
@@ -98,8 +119,16 @@ func decodeDiff(v []byte) (d Diff, ok bool) {
 	}
 	d.From, d.To = binary.BigEndian.Uint32(v), binary.BigEndian.Uint32(v[4:])
 	d.Index, d.Time = binary.BigEndian.Uint64(v[8:]), int64(binary.BigEndian.Uint64(v[16:]))
-	n := int(binary.BigEndian.Uint32(v[24:]))
+	length := binary.BigEndian.Uint32(v[24:])
+	n := int(length &^ diffFlags)
+	d.Start = length&diffStart != 0
 	v = v[diffHeader:]
+	if length&diffBy != 0 {
+		if len(v) == 0 || len(v) < 1+int(v[0]) {
+			return d, false
+		}
+		d.By, v = string(v[1:1+int(v[0])]), v[1+int(v[0]):]
+	}
 	if n > len(v) {
 		return d, false
 	}
@@ -108,6 +137,9 @@ func decodeDiff(v []byte) (d Diff, ok bool) {
 	d.Removed, d.Added = removed, added
 	return d, okR && okA
 }
+
+// isStart reads the flag alone.
+func isStart(v []byte) bool { return binary.BigEndian.Uint32(v[24:])&diffStart != 0 }
 
 func decodeDiffSets(v []byte) (sets []record.RRset, ok bool) {
 	for len(v) > 0 {
@@ -157,17 +189,18 @@ func (b *batchState) setHead(zone uint32, h journalHead) {
 }
 
 // keepDiff appends a diff to the journal of a zone and keeps the bounds.
-func (b *batchState) keepDiff(zone uint32, d *diffWriter) {
+func (b *batchState) keepDiff(z *zoneState, d *diffWriter) {
+	zone, bounds := z.id, b.journalBounds(z.apexKey)
 	h := b.head(zone)
-	size := uint64(diffHeader + len(d.removed) + len(d.added))
-	if size > MaxZoneJournal {
+	b.val = d.append(b.val[:0])
+	size := uint64(len(b.val))
+	if size > uint64(bounds.Bytes) {
 		b.dropJournal(zone) // what is before it is of no use without it
 		b.setHead(zone, journalHead{})
 		return
 	}
 	seq := b.counters.nextDiff
 	b.counters.nextDiff++
-	b.val = d.append(b.val[:0])
 	b.key = appendJournalKey(b.key[:0], zone, seq)
 	b.tree.put(b.key, b.val)
 	b.key = appendSeqKey(b.key[:0], spaceOrder, seq)
@@ -175,9 +208,7 @@ func (b *batchState) keepDiff(zone uint32, d *diffWriter) {
 	h.count++
 	h.bytes += size
 	b.counters.journalBytes += size
-	for h.count > MaxZoneDiffs || h.bytes > MaxZoneJournal {
-		b.dropOldest(zone, &h)
-	}
+	b.trim(zone, &h, bounds)
 	b.setHead(zone, h)
 	for b.counters.journalBytes > MaxJournal {
 		var c cursor
@@ -189,6 +220,56 @@ func (b *batchState) keepDiff(zone uint32, d *diffWriter) {
 		b.dropOldest(oldest, &h)
 		b.setHead(oldest, h)
 	}
+}
+
+// journalBounds are those the zone sets, and for what it leaves open those of all.
+func (b *batchState) journalBounds(apexKey []byte) record.JournalBounds {
+	bounds, _ := record.DecodeJournalBounds(b.zoneSettingValue(apexKey, record.ZoneJournal))
+	if bounds.Count == 0 {
+		bounds.Count = MaxZoneDiffs
+	}
+	if bounds.Bytes == 0 {
+		bounds.Bytes = MaxZoneJournal
+	}
+	return bounds
+}
+
+// trim drops the oldest diffs of a zone until the bounds hold. How old a diff is says the
+// time of the entry at hand, so it goes with a change of its zone and not by itself.
+func (b *batchState) trim(zone uint32, h *journalHead, bounds record.JournalBounds) {
+	for h.count > bounds.Count || h.bytes > uint64(bounds.Bytes) || bounds.Age > 0 && b.oldestAge(zone) > int64(bounds.Age)*1e9 {
+		b.dropOldest(zone, h)
+	}
+}
+
+// oldestAge is how much older than the entry at hand the oldest diff of a zone is, in
+// nanoseconds; 0 if there is none.
+func (b *batchState) oldestAge(zone uint32) int64 {
+	b.key = appendJournalKey(b.key[:0], zone, 0)
+	var c cursor
+	if !c.seek(b.tree.root, b.key) || !c.hasPrefix(b.key[:idLen]) {
+		return 0
+	}
+	return b.time - int64(binary.BigEndian.Uint64(c.val()[16:]))
+}
+
+// trimJournal keeps the bounds of a zone that were set anew.
+func (b *batchState) trimJournal(z *zoneState) {
+	h := b.head(z.id)
+	if h.count == 0 {
+		return
+	}
+	b.trim(z.id, &h, b.journalBounds(z.apexKey))
+	b.setHead(z.id, h)
+}
+
+// keepStart notes that the content of a zone begins here, and by whom. Changes of builds before
+// authors must do here what they did there.
+func (b *batchState) keepStart(z *zoneState) {
+	if b.by == "" {
+		return
+	}
+	b.keepDiff(z, &diffWriter{from: z.before, to: z.serial, index: b.index, time: b.time, by: b.by, start: true})
 }
 
 // dropOldest takes the oldest diff of a zone away.
@@ -228,7 +309,7 @@ func (v *View) Journal(apex record.Name, from uint32) (diffs iter.Seq[Diff], ok 
 		return func(func(Diff) bool) {}, true
 	}
 	for key, val := range v.scanDiffs(z.ID, nil) {
-		if binary.BigEndian.Uint32(val) == from {
+		if !isStart(val) && binary.BigEndian.Uint32(val) == from {
 			start := bytes.Clone(key)
 			return func(yield func(Diff) bool) {
 				for _, val := range v.scanDiffs(z.ID, start) {
@@ -242,7 +323,7 @@ func (v *View) Journal(apex record.Name, from uint32) (diffs iter.Seq[Diff], ok 
 	return nil, false
 }
 
-// History walks over all diffs kept of a zone, oldest first.
+// History walks over all diffs kept of a zone, oldest first; the first may be its Start.
 func (v *View) History(apex record.Name) iter.Seq[Diff] {
 	return func(yield func(Diff) bool) {
 		z, ok := v.FindZone(apex)

@@ -157,7 +157,7 @@ func (b *batchState) loadCommit(op *record.Op) error {
 		b.dropContent(old.id)
 		old.gone, old.hidden = true, true
 	}
-	next := zoneState{id: load.id, apex: load.apex, apexKey: load.apexKey, serial: serial, created: true, changed: true}
+	next := zoneState{id: load.id, apex: load.apex, apexKey: load.apexKey, before: last, serial: serial, created: true, changed: true}
 	next.touch(op.Flags)
 	if serial != numbers.Serial {
 		b.writeSerial(&next, serial)

@@ -7,6 +7,8 @@ import (
 	"hash"
 	"iter"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -140,48 +142,94 @@ func rrsetOf(name []byte, t record.Type, val []byte) record.RRset {
 	return record.Set(val).RRset(owner, t)
 }
 
+// EachSet calls fn for the sets of a zone's content as they are stored, in the order of RRsets but
+// with the SOA at its place, until it returns false. name is the key of the owner, good until fn returns.
+func (v *View) EachSet(zone uint32, fn func(name []byte, t record.Type, set record.Set) bool) {
+	v.merge(zone, nil, func(name []byte, t record.Type, val []byte) bool { return fn(name, t, val) })
+}
+
 // merge walks over the spaces of sets at once, in the order of names, then types.
 func (v *View) merge(zone uint32, start []byte, fn func(name []byte, t record.Type, val []byte) bool) {
-	type source struct {
-		next func() ([]byte, []byte, bool)
-		key  []byte // behind the zone id
-		val  []byte
-	}
-	var sources []*source
+	var walkers []*walker
 	for _, space := range [...]byte{spaceRRset, spaceNSEC, spaceNSEC3, spaceOrphan} {
-		prefix := appendIDKey(nil, space, zone)
-		next, stop := iter.Pull2(v.scan(append(prefix, start...)))
-		defer stop()
-		s := &source{}
-		s.next = func() ([]byte, []byte, bool) {
-			key, val, ok := next()
-			if !ok || !bytes.HasPrefix(key, prefix) {
-				return nil, nil, false
-			}
-			return key[idLen:], val, true
-		}
-		var ok bool
-		if s.key, s.val, ok = s.next(); ok {
-			sources = append(sources, s)
+		if w := v.walk(appendIDKey(nil, space, zone), start); w != nil {
+			walkers = append(walkers, w)
 		}
 	}
-	for len(sources) > 0 {
+	for len(walkers) > 0 {
 		least := 0
-		for i, s := range sources[1:] {
-			if bytes.Compare(s.key, sources[least].key) < 0 {
+		for i, w := range walkers[1:] {
+			if bytes.Compare(w.rest(), walkers[least].rest()) < 0 {
 				least = i + 1
 			}
 		}
-		s := sources[least]
-		n := len(s.key) - 3
-		if !fn(s.key[:n], record.Type(binary.BigEndian.Uint16(s.key[n+1:])), s.val) {
+		w := walkers[least]
+		key := w.rest()
+		n := len(key) - 3
+		if !fn(key[:n], record.Type(binary.BigEndian.Uint16(key[n+1:])), w.val) {
 			return
 		}
-		var ok bool
-		if s.key, s.val, ok = s.next(); !ok {
-			sources = append(sources[:least], sources[least+1:]...)
+		if !w.next() {
+			walkers = append(walkers[:least], walkers[least+1:]...)
 		}
 	}
+}
+
+// walker walks over the keys that begin with a prefix. It is what scanPrefix is, for
+// those who walk over several at once and cannot do so in a loop.
+type walker struct {
+	prefix []byte
+	tree   cursor
+	file   *fileView // instead of tree
+	bolt   *bbolt.Cursor
+	key    []byte
+	val    []byte
+}
+
+// walk starts at the first key with prefix that is not less than prefix and start; nil
+// if there is none.
+func (v *View) walk(prefix, start []byte) *walker {
+	w := &walker{prefix: prefix, file: v.file}
+	from := append(bytes.Clone(prefix), start...)
+	ok := false
+	if v.file == nil {
+		ok = w.tree.seek(v.root, from) && w.take()
+	} else {
+		w.bolt = v.file.data.Cursor()
+		ok = w.takeFile(w.bolt.Seek(from))
+	}
+	if !ok {
+		return nil
+	}
+	return w
+}
+
+// rest is the current key behind the prefix, good until the next step.
+func (w *walker) rest() []byte { return w.key[len(w.prefix):] }
+
+func (w *walker) next() bool {
+	if w.file == nil {
+		return w.tree.next() && w.take()
+	}
+	return w.takeFile(w.bolt.Next())
+}
+
+func (w *walker) take() bool {
+	if !w.tree.hasPrefix(w.prefix) {
+		return false
+	}
+	w.key, w.val = w.tree.appendKey(w.key[:0]), w.tree.val()
+	return true
+}
+
+func (w *walker) takeFile(k, stored []byte) bool {
+	for ; bytes.HasPrefix(k, w.prefix); k, stored = w.bolt.Next() {
+		if val := w.file.value(k, stored); val != nil { // what is damaged is passed over
+			w.key, w.val = k, val
+			return true
+		}
+	}
+	return false
 }
 
 // Digest is a SHA-256 over all state that must be equal on all nodes which

@@ -83,7 +83,7 @@ func (b *batchState) create(op *record.Op, apex record.Name) error {
 		b.val = set.Append(b.val[:0])
 		b.put(appendSetKey(b.key[:0], spaceRRset, id, apexKey, set.Type), b.val)
 	}
-	b.setZone(zoneState{id: id, apex: apex, apexKey: apexKey, serial: serial, created: true, changed: true})
+	b.setZone(zoneState{id: id, apex: apex, apexKey: apexKey, before: last, serial: serial, created: true, changed: true})
 	return nil
 }
 
@@ -168,7 +168,7 @@ func (b *batchState) finishZone(z *zoneState) {
 	if serial != now.Serial {
 		b.writeSerial(z, serial)
 	}
-	d := diffWriter{from: z.serial, to: serial, index: b.index, time: b.time}
+	d := diffWriter{from: z.serial, to: serial, index: b.index, time: b.time, by: b.by}
 	newSOA, _ := b.tree.get(soaKey)
 	d.set(soaKey, oldSOA, newSOA, true, true)
 	for i := range mine {
@@ -179,7 +179,7 @@ func (b *batchState) finishZone(z *zoneState) {
 	}
 	z.serial, z.changed, ch.changed = serial, true, true
 	b.writeZone(z)
-	b.keepDiff(z.id, &d)
+	b.keepDiff(z, &d)
 }
 
 // writeSerial puts a serial into the SOA of z.

@@ -55,6 +55,7 @@ func (b *batchState) zoneSetting(op *record.Op) error {
 	if op.Type == record.ZoneSecondary {
 		b.turnSecondary(z, value)
 	}
+	z.trim = z.trim || op.Type == record.ZoneJournal
 	b.key = appendZoneSettingKey(b.key[:0], z.apexKey, op.Type)
 	switch {
 	case value != nil:
@@ -75,6 +76,11 @@ func checkZoneSetting(n record.ZoneSetting, value []byte) error {
 	}
 	if n == record.ZoneSerialPolicy {
 		if _, err := record.ParseSerialPolicy(string(value)); err != nil {
+			return refuse(record.CauseRule, "%v", err)
+		}
+	}
+	if n == record.ZoneJournal {
+		if _, err := record.DecodeJournalBounds(value); err != nil {
 			return refuse(record.CauseRule, "%v", err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -44,6 +45,8 @@ type Reader interface {
 	Zones() iter.Seq[record.Zone]
 	ZoneSetting(apex record.Name, n record.ZoneSetting) []byte
 	RRsets(zone uint32, from record.Name) iter.Seq[record.RRset]
+	History(apex record.Name) iter.Seq[store.Diff]
+	Journal(apex record.Name, from uint32) (iter.Seq[store.Diff], bool)
 	Digest() [32]byte
 	Close()
 }

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -272,6 +273,12 @@ func (v *fakeView) ZoneOf(name record.Name) (best record.Zone, ok bool) {
 	}
 	return best, ok
 }
+
+func (v *fakeView) History(record.Name) iter.Seq[store.Diff] {
+	return func(func(store.Diff) bool) {}
+}
+
+func (v *fakeView) Journal(record.Name, uint32) (iter.Seq[store.Diff], bool) { return nil, false }
 
 func (v *fakeView) ZoneSetting(apex record.Name, n record.ZoneSetting) []byte {
 	for _, z := range v.zones {

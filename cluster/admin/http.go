@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -34,6 +35,9 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /v1/zones", s.getZones)
 	mux.HandleFunc("GET /v1/zone", s.getZone)
 	mux.HandleFunc("POST /v1/zone", s.postZone)
+	mux.HandleFunc("GET /v1/zone/history", s.getHistory)
+	mux.HandleFunc("GET /v1/zone/diff", s.getDiff)
+	mux.HandleFunc("POST /v1/zone/rollback", s.postRollback)
 	mux.HandleFunc("GET /v1/dump", s.getDump)
 	mux.HandleFunc("GET /v1/records", s.getRecords)
 	mux.HandleFunc("GET /v1/digest", s.getDigest)
@@ -47,8 +51,16 @@ func (s *Server) httpServer() *http.Server {
 		ReadHeaderTimeout: headerWait,
 		IdleTimeout:       httpIdle,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       connContext,
 		ErrorLog:          discardLog(),
 	}
+}
+
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*adminConn); ok {
+		conn = c.Conn
+	}
+	return withAuthor(ctx, conn)
 }
 
 func (s *Server) serveHTTP() {
@@ -156,15 +168,9 @@ func (s *Server) getRecords(w http.ResponseWriter, r *http.Request) {
 	}
 	out := newStream(w, view.Index())
 	for set := range sets {
-		for _, part := range [2]struct {
-			t    record.Type
-			data [][]byte
-		}{{set.Type, set.Data}, {record.TypeRRSIG, set.Sigs}} {
-			for _, data := range part.data {
-				rec := Record{Owner: set.Owner.String(), TTL: set.TTL, Type: zonefile.TypeString(part.t), RData: zonefile.FormatRData(part.t, data)}
-				if f.wants(part.t) && !out.line(rec) {
-					return
-				}
+		for rec := range recordsOf(set, f.wants) {
+			if !out.line(rec) {
+				return
 			}
 		}
 	}
@@ -235,6 +241,9 @@ func (s *Server) postPropose(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	var results []record.Result
+	for i := range changes {
+		sign(r.Context(), &changes[i])
+	}
 	if len(changes) > 0 {
 		results, err = s.proposer.Propose(ctx, changes)
 	}

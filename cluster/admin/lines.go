@@ -34,10 +34,16 @@ const (
 //
 // One call serves one input; any number of calls may run at a time. While it
 // waits in r.Read it does not see ctx end; whoever can closes r then.
+//
+// Its changes are those of ConsoleAuthor.
 func (s *Server) ServeLines(ctx context.Context, r io.Reader, w io.Writer) error {
+	return s.serveLines(ctx, ConsoleAuthor, r, w)
+}
+
+func (s *Server) serveLines(ctx context.Context, by string, r io.Reader, w io.Writer) error {
 	in := bufio.NewReaderSize(r, lineBuffer)
 	out := bufio.NewWriter(w)
-	console := &console{server: s}
+	console := &console{server: s, by: by}
 	for {
 		batch, err := readBatch(in)
 		quit := console.serve(ctx, batch, out)
@@ -101,6 +107,7 @@ func readLine(in *bufio.Reader) (inputLine, error) {
 // console is the state of one reader between its lines.
 type console struct {
 	server *Server
+	by     string       // who types
 	tx     *transaction // between BEGIN and COMMIT, else nil
 }
 
@@ -187,7 +194,7 @@ func (c *console) line(cmd command, err error, view Reader) (reply, *record.Chan
 		if c.tx != nil {
 			return text(c.tx.add(ops)), nil
 		}
-		return reply{change: -1}, newChange(ops)
+		return reply{change: -1}, newChange(c.by, ops)
 	case verbBegin:
 		if c.tx != nil {
 			return text("ERROR: a transaction is open already; COMMIT or ABORT it first"), nil
@@ -243,12 +250,12 @@ func (c *console) end(commit bool) (reply, *record.Change) {
 	case len(tx.ops) == 0:
 		return text("UNCHANGED nothing between BEGIN and COMMIT"), nil
 	}
-	return reply{change: -1}, newChange(tx.ops)
+	return reply{change: -1}, newChange(c.by, tx.ops)
 }
 
 // newChange is ops under a request id of its own.
-func newChange(ops []record.Op) *record.Change {
-	return &record.Change{ID: newRequestID(), Ops: ops}
+func newChange(by string, ops []record.Op) *record.Change {
+	return &record.Change{ID: newRequestID(), By: by, Ops: ops}
 }
 
 // newRequestID is 128 random bits: no two changes ever share one.

@@ -193,7 +193,7 @@ func (r *loadRun) add(ctx context.Context, src Source, sum zonefile.Summary, b *
 		ops[1+i].Load, ops[1+i].Flags = id, r.flags()&record.OpLenient
 	}
 	ops = append(ops, r.commit(apex, id, b.records))
-	r.small = append(r.small, record.Change{ID: id, Ops: ops})
+	r.small = append(r.small, record.Change{ID: id, By: author(src), Ops: ops})
 	r.smallInfo = append(r.smallInfo, Loaded{Source: src, Zone: apex, Records: b.records, Took: time.Since(start)})
 	r.smallSize += b.size
 	if len(r.small) == smallGroup || r.smallSize >= smallGroupSize {
@@ -201,6 +201,9 @@ func (r *loadRun) add(ctx context.Context, src Source, sum zonefile.Summary, b *
 	}
 	return nil
 }
+
+// author says where a zone came from.
+func author(src Source) string { return record.Author("file " + src.Path) }
 
 // flush proposes the zones queued by add.
 func (r *loadRun) flush(ctx context.Context) error {

@@ -267,7 +267,7 @@ func (l *largeLoad) finish(ctx context.Context) error {
 	var of []*zoneLoad
 	for _, z := range l.loads {
 		if !z.gone {
-			commits = append(commits, *newChange([]record.Op{l.run.commit(z.apex, z.load, z.records)}))
+			commits = append(commits, *newChange(author(l.src), []record.Op{l.run.commit(z.apex, z.load, z.records)}))
 			of = append(of, z)
 		}
 	}
@@ -288,7 +288,7 @@ func (l *largeLoad) abort(ctx context.Context) {
 	var aborts []record.Change
 	for _, z := range l.loads {
 		if z.begun && !z.done {
-			aborts = append(aborts, *newChange([]record.Op{{Kind: record.OpLoadAbort, Owner: z.apex, Load: z.load}}))
+			aborts = append(aborts, *newChange(author(l.src), []record.Op{{Kind: record.OpLoadAbort, Owner: z.apex, Load: z.load}}))
 		}
 	}
 	if len(aborts) == 0 {

@@ -216,7 +216,7 @@ func (s *Server) serveConn(c *adminConn) {
 		setDeadline(c.SetReadDeadline, 0)
 		s.httpIn.give(c) // the HTTP server closes it
 	default:
-		err := s.ServeLines(s.ctx, &idleReader{c}, &idleWriter{c})
+		err := s.serveLines(s.ctx, authorOf(c.Conn), &idleReader{c}, &idleWriter{c})
 		if err != nil && s.ctx.Err() == nil {
 			s.log.Debug("admin connection ended", slog.Any("err", err))
 		}

@@ -33,6 +33,10 @@ var zoneSettings = []zoneSetting{
 		},
 		format: func(value []byte) string { return string(value) },
 	},
+	{
+		key: "journal", number: record.ZoneJournal, help: journalHelp, unset: defaultJournal,
+		parse: parseJournal, format: formatJournal,
+	},
 }
 
 // ZoneSettingsHelp has one line for each setting of a zone.
@@ -199,6 +203,7 @@ type ChangeDone struct {
 // answerChange proposes a change and answers with its outcome.
 func (s *Server) answerChange(ctx context.Context, w http.ResponseWriter, c record.Change) {
 	c.ID = newRequestID()
+	sign(ctx, &c)
 	results, err := s.proposer.Propose(ctx, []record.Change{c})
 	switch {
 	case err != nil && outcomeOf(err) == failed:
@@ -224,6 +229,8 @@ func changeDone(res record.Result) ChangeDone {
 
 // Zone is one zone with its settings.
 func (c *Client) Zone(ctx context.Context, apex record.Name) (z ZoneDetail, err error) {
-	err = c.getJSON(ctx, "/v1/zone", url.Values{"zone": {apex.String()}}, &z)
+	q := url.Values{"zone": {apex.String()}}
+	c.level.set(q)
+	err = c.getJSON(ctx, "/v1/zone", q, &z)
 	return z, err
 }

@@ -23,11 +23,38 @@ func TestParseZoneSettings(t *testing.T) {
 		{"no value", []string{"serial"}, "KEY=VALUE", 0},
 		{"unknown key", []string{"colour=blue"}, "there are serial", 0},
 		{"bad value", []string{"serial=lunar"}, "no serial policy", 0},
+		{"a journal", []string{"journal=count:500,age:30d,bytes:4M"}, "", 1},
+		{"a journal: unknown bound", []string{"journal=records:5"}, "no bound of a journal", 0},
+		{"a journal: no number", []string{"journal=count:"}, "no bound", 0},
+		{"a journal: nothing kept", []string{"journal=count:0"}, "no bound", 0},
+		{"a journal: twice", []string{"journal=count:1,count:2"}, "twice", 0},
+		{"a journal: too many", []string{"journal=count:100001"}, "at most 100000", 0},
+		{"a journal: too large", []string{"journal=bytes:65M"}, "at most", 0},
+		{"a journal: too old", []string{"journal=age:4000d"}, "at most", 0},
+		{"a journal: negative age", []string{"journal=age:-5h"}, "no bound", 0},
 		{"twice", []string{"serial=unixtime", "serial="}, "twice", 0},
 	} {
 		ops, err := ParseZoneSettings(apex, tt.words)
 		if err == nil && tt.want != "" || err != nil && (tt.want == "" || !strings.Contains(err.Error(), tt.want)) || len(ops) != tt.ops {
 			t.Errorf("%s: got %v, %v, want %q", tt.rule, ops, err, tt.want)
+		}
+	}
+}
+
+// What is shown can be set again and is the same value.
+func TestJournalBoundsText(t *testing.T) {
+	for text, shown := range map[string]string{
+		"count:500,age:30d,bytes:4M": "count:500,age:30d,bytes:4M",
+		"bytes:65536":                "bytes:64k",
+		"age:36h,bytes:100":          "age:36h0m0s,bytes:100",
+		defaultJournal:               "count:1000,bytes:1M",
+	} {
+		value, err := parseJournal(text)
+		if err != nil || formatJournal(value) != shown {
+			t.Errorf("%s: shown as %s, %v", text, formatJournal(value), err)
+		}
+		if again, err := parseJournal(shown); err != nil || string(again) != string(value) {
+			t.Errorf("%s: read back as %x, %v", shown, again, err)
 		}
 	}
 }

@@ -103,6 +103,8 @@ func (d *decoder) config(root *object) *Config {
 				{"udp_size", d.int(&c.Limits.UDPSize, 512, 65535, "1232")},
 				{"tcp_connections", d.int(&c.Limits.TCPConnections, 1, 1<<20, "1024")},
 				{"tcp_per_client", d.int(&c.Limits.TCPPerClient, 1, 1<<20, "64")},
+				{"transfers", d.int(&c.Limits.Transfers, 1, 1000, "16")},
+				{"transfer_rate", d.int(&c.Limits.TransferRate, 0, 1<<40, "67108864")},
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},

@@ -55,6 +55,8 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		UDPSize        int `json:"udp_size"`
 		TCPConnections int `json:"tcp_connections"`
 		TCPPerClient   int `json:"tcp_per_client"`
+		Transfers      int `json:"transfers"`
+		TransferRate   int `json:"transfer_rate"`
 		Workers        int `json:"workers"`
 
 		TrailingEntries int `json:"trailing_entries"`

@@ -19,15 +19,18 @@ func aclAddCommand() *cli.Command {
 		Usage: "allow a key, or addresses, to do something to a zone",
 		Description: example("Nothing is allowed that no rule allows. With --key and --prefix both must be so. Every update of a message must be\n"+
 			"allowed by some rule, or nothing of it is done. Over UDP a sender's address is no proof of who it is: prefer keys.\n"+
-			"--owner is NAME, subtree:NAME, wildcard:*.NAME (all below NAME), self (the name of the key) or any. Where a rule\nlists types, removing all types of a name at once is not allowed.",
+			"transfer is AXFR and IXFR, notify is a NOTIFY for a zone this cluster is secondary of, query is any other question:\n"+
+			"a zone without a rule for query may be asked by everyone, one with such rules only by those they name.\n"+
+			"--owner and --type are for updates. --owner is NAME, subtree:NAME, wildcard:*.NAME (all below NAME), self (the name of the key) or any. Where a rule\nlists types, removing all types of a name at once is not allowed.",
 			"eider acl add --zone example.com --key ddns-key --allow update",
 			"eider acl add --zone example.com --key acme --allow update --owner subtree:_acme-challenge.www.example.com --type TXT",
+			"eider acl add --zone example.com --key secondary --prefix 192.0.2.0/24 --allow transfer",
 			"eider acl add --zone dyn.example.com --prefix 192.0.2.0/24 --prefix 2001:db8::/32 --allow update --type A,AAAA"),
 		Flags: reachFlags(
 			zoneNameFlag("the `ZONE` the rule is for"),
 			&cli.StringFlag{Name: "key", Usage: "`NAME` of the TSIG key messages must be signed with"},
 			&cli.StringSliceFlag{Name: "prefix", Usage: "`PREFIX` messages must come from, as 192.0.2.0/24 or an address; repeatable"},
-			&cli.StringFlag{Name: "allow", Usage: "`OPERATION`: update"},
+			&cli.StringSliceFlag{Name: "allow", Usage: "`OPERATION`: update, transfer, notify or query; several with commas between"},
 			&cli.StringFlag{Name: "owner", Value: "any", Usage: "the `OWNER` names it is for"},
 			&cli.StringSliceFlag{Name: "type", Usage: "the `TYPE`s it is for, as A,AAAA; repeatable; default all"},
 			timeoutFlag(defaultWait), jsonFlag()),
@@ -69,7 +72,7 @@ func ruleOf(c *cli.Context) (r access.Rule, err error) {
 		}
 		r.Prefixes = append(r.Prefixes, p)
 	}
-	for _, text := range words([]string{c.String("allow")}) {
+	for _, text := range words(c.StringSlice("allow")) {
 		op, err := access.ParseOperation(text)
 		if err != nil {
 			return r, err

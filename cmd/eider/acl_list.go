@@ -49,7 +49,7 @@ func ruleText(r *access.Rule) string {
 	for _, p := range r.Prefixes {
 		out = append(out, "--prefix", p.String())
 	}
-	out = append(out, "--allow", "update")
+	out = append(out, "--allow", strings.Join(r.Allow.Names(), ","))
 	if r.Match != access.MatchAny {
 		out = append(out, "--owner", r.OwnerText())
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/eider-dns/eider/cluster/secrets"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/transfer"
 	"github.com/eider-dns/eider/nameserver/update"
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
@@ -36,18 +37,20 @@ const settleTime = 700 * time.Millisecond
 
 // node is the parts of a running node, in the order they start.
 type node struct {
-	settings *settings
-	log      *slog.Logger
-	store    *store.Store
-	keys     *pki.Keeper // certificates; nil without "tls"
-	dns      *nameserver.Server
-	updates  *update.Server
-	secrets  *secrets.Keeper
-	admin    *admin.Server
-	http     *metrics.Listener // nil without http_loc
-	fsm      atomic.Pointer[checkpoint.FSM]
-	late     *lateProposer
-	since    atomic.Pointer[time.Time] // answering since
+	settings  *settings
+	log       *slog.Logger
+	store     *store.Store
+	keys      *pki.Keeper // certificates; nil without "tls"
+	dns       *nameserver.Server
+	access    *access.Cache
+	updates   *update.Server
+	transfers *transfer.Server
+	secrets   *secrets.Keeper
+	admin     *admin.Server
+	http      *metrics.Listener // nil without http_loc
+	fsm       atomic.Pointer[checkpoint.FSM]
+	late      *lateProposer
+	since     atomic.Pointer[time.Time] // answering since
 }
 
 // startNode starts in the order that has queries answered first: the store as the
@@ -115,8 +118,10 @@ func (n *node) serve() {
 func (n *node) listen(ctx context.Context) (err error) {
 	s := n.settings
 	secret := access.NewSecret(s.config.SecretFile)
+	n.access = access.NewCache(secret)
+	n.transfers = n.newTransfers()
 	n.updates = update.New(update.Options{
-		View: func() update.View { return n.store.View() }, Access: access.NewCache(secret), Propose: n.late.Propose, Log: n.log,
+		View: func() update.View { return n.store.View() }, Access: n.access, Propose: n.late.Propose, Log: n.log,
 	})
 	if n.dns, err = nameserver.New(nameserver.Options{
 		Addrs: s.node.QueryLoc, View: func() nameserver.View { return n.store.View() },
@@ -125,11 +130,12 @@ func (n *node) listen(ctx context.Context) (err error) {
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
-		Update: n.updates.Handle,
-		Log:    n.log,
+		Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
+		Log: n.log,
 	}); err != nil {
 		return err
 	}
+	n.dns.SetGuards(n.accessNow())
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
@@ -147,7 +153,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
+		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness)
 	return err
@@ -202,7 +208,7 @@ func (n *node) join(ctx context.Context) error {
 	if err := n.store.Load(ctx); err != nil {
 		return damageAdvice(err)
 	}
-	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Log: n.log})
+	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Observe: n.observe, Log: n.log})
 	if err != nil {
 		return err
 	}
@@ -243,6 +249,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.updates != nil {
 		n.updates.Close() // what waits for a decision gets no answer, and asks another node
+	}
+	if n.transfers != nil {
+		n.transfers.Close() // a secondary that got part of a zone asks another node
 	}
 	if n.secrets != nil {
 		n.secrets.Close() // it proposes, and reads the store

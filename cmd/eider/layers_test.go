@@ -29,8 +29,10 @@ var layers = map[string][]string{
 
 	// asks for zones, and gives changes to a Proposer
 	"nameserver/secondary": {"nameserver/tsig", "store/record", "zonediff"},
+	"nameserver/transfer":  {"nameserver/access", "nameserver/tsig", "store", "store/record"},
 
 	"nameserver": {
+		"nameserver/access", "nameserver/tsig",
 		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",
 	},
 	"checkpoint":            {"store", "store/record", "github.com/hashicorp/raft"},
@@ -40,7 +42,7 @@ var layers = map[string][]string{
 	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
 	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
-	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "github.com/prometheus/client_golang"},
+	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},

@@ -17,7 +17,7 @@ func zoneSetCommand() *cli.Command {
 		Usage:     "set how a zone is kept",
 		ArgsUsage: "ZONE KEY=VALUE...",
 		Description: example("All of them are set at once, at every node. KEY= alone takes a setting away. Settings stay while the\nzone's content is replaced and go with the zone.\n\n"+strings.TrimSuffix(admin.ZoneSettingsHelp(), "\n"),
-			"eider zone set example.com serial=unixtime",
+			"eider zone set example.com serial=unixtime journal=count:5000,age:90d",
 			"eider zone set example.com serial="),
 		Flags:  reachFlags(timeoutFlag(defaultWait), jsonFlag()),
 		Action: zoneSet,
@@ -48,8 +48,8 @@ func zoneShowCommand() *cli.Command {
 		Name:        "show",
 		Usage:       "show a zone and its settings, as the node asked has them",
 		ArgsUsage:   "ZONE",
-		Description: example("It works without a quorum. What was set is marked with *.", "eider zone show example.com", "eider zone show --json example.com"),
-		Flags:       reachFlags(jsonFlag()),
+		Description: example("At level local it works without a quorum. What was set is marked with *.", "eider zone show example.com", "eider zone show --json example.com"),
+		Flags:       readFlags(jsonFlag()),
 		Action:      zoneShow,
 	}
 }
@@ -59,7 +59,7 @@ func zoneShow(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withNode(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
+	return reading(func(ctx context.Context, c *cli.Context, node *admin.Client) error {
 		z, err := node.Zone(ctx, apex)
 		if err != nil {
 			return err

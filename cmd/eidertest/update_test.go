@@ -313,7 +313,7 @@ func TestKeysAndRules(t *testing.T) {
 		{"key export k9", false, "there is no key k9."},
 		{"acl add --zone zone.test --key k1 --allow update", true, "rule=1"},
 		{"acl add --zone zone.test --prefix 192.0.2.0/24 --allow update --owner subtree:dyn.zone.test --type A,CAA --json", true, `"rule":2`},
-		{"acl add --zone zone.test --key k1 --allow transfer", false, "there is update"},
+		{"acl add --zone zone.test --key k1 --allow cook", false, "there are update"},
 		{"acl add --zone zone.test --allow update", false, "a key, a prefix, or both"},
 		{"acl add --key k1 --allow update", false, "--zone"},
 		{"acl add --zone zone.test --key k9 --allow update", false, "eider key add k9"},

@@ -1,6 +1,11 @@
 package eidertest_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,5 +73,146 @@ func TestSerialPolicyThroughTheBinary(t *testing.T) {
 	}
 	if out := at(1, "zone", "show", "zone.test"); !strings.Contains(out, "  serial     increment") {
 		t.Errorf("the new zone has the settings of the old one: %q", out)
+	}
+}
+
+// dump is a zone as a file, without what names its serial.
+func dump(t *testing.T, c *eidertest.Cluster, node int) string {
+	t.Helper()
+	var kept []string
+	for l := range strings.SplitSeq(run(t, c, "zone", "dump", "zone.test", "-n", strconv.Itoa(node)), "\n") {
+		if !strings.Contains(l, "SOA") && !strings.HasPrefix(l, ";") {
+			kept = append(kept, l)
+		}
+	}
+	return strings.Join(kept, "\n")
+}
+
+// A thousand random changes at all nodes, and back: equal content under a greater serial, at
+// every node, asked for at a follower.
+func TestRollbackThroughTheBinary(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	wantLine(t, c.Nodes[0], "ADD: first.zone.test 60 A 192.0.2.1", "OK")
+	first, was := serialAt(t, c.Nodes[0]), dump(t, c, 0)
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	var middle uint32
+	var wasMiddle string
+	for round := range 2 {
+		for i, node := range c.Nodes {
+			var lines []string
+			for range 167 {
+				owner := fmt.Sprintf("n%d.zone.test", r.IntN(40))
+				line := fmt.Sprintf("ADD: %s %d A 192.0.2.%d", owner, 60*(1+r.IntN(3)), r.IntN(4))
+				switch r.IntN(4) {
+				case 0:
+					line = fmt.Sprintf("REMOVE: %s A 192.0.2.%d", owner, r.IntN(4))
+				case 1:
+					line = "REMOVE: " + owner
+				}
+				lines = append(lines, line)
+			}
+			if _, err := node.Lines(lines...); err != nil {
+				t.Fatal(err)
+			}
+			if round == 1 && i == 0 {
+				middle, wasMiddle = serialAt(t, node), dump(t, c, i)
+			}
+		}
+	}
+	last := serialAt(t, c.Nodes[2])
+	if last < first+400 {
+		t.Fatalf("serial %d after 1000 changes from %d", last, first)
+	}
+	follower := followerOf(t, c)
+	id := slices.Index(c.Nodes, follower)
+	must(t, eidertest.Until("the follower has all of it", func() bool { return serialAt(t, follower) == last }))
+	for _, goal := range []struct {
+		serial uint32
+		want   string
+	}{{first, was}, {middle, wasMiddle}, {last, ""}, {first, was}} {
+		before := serialAt(t, follower)
+		out := run(t, c, "zone", "rollback", "zone.test", strconv.Itoa(int(goal.serial)), "-n", follower.ID)
+		now := serialAt(t, follower)
+		if !strings.HasPrefix(out, "OK index=") || !strings.Contains(out, "serial="+strconv.Itoa(int(now))) || now <= before {
+			t.Fatalf("back to %d: %q, serial %d after %d", goal.serial, out, now, before)
+		}
+		if got := dump(t, c, id); goal.want != "" && got != goal.want {
+			t.Fatalf("back to %d: got\n%s\nwant\n%s", goal.serial, got, goal.want)
+		}
+	}
+	if out := run(t, c, "zone", "diff", "zone.test", strconv.Itoa(int(first)), "-n", follower.ID); strings.Count(out, "\n") != 2 || strings.Count(out, "SOA") != 2 {
+		t.Errorf("what is different after the way back:\n%s", out)
+	}
+	for _, args := range [][]string{{"rollback", "zone.test", "1"}, {"diff", "zone.test", "1"}, {"history", "none.test"}, {"rollback", "zone.test", "x"}} {
+		if out, err := c.Run(append(append([]string{"zone"}, args...), "-c", c.Config)...); err == nil {
+			t.Errorf("%q: %s", args, out)
+		}
+	}
+	var entries []struct {
+		By      string `json:"by"`
+		From    uint32 `json:"from"`
+		To      uint32 `json:"to"`
+		Changes []any  `json:"changes"`
+	}
+	for l := range strings.Lines(run(t, c, "zone", "history", "zone.test", "--limit", "5", "--json", "-n", follower.ID)) {
+		entries = append(entries, struct {
+			By      string `json:"by"`
+			From    uint32 `json:"from"`
+			To      uint32 `json:"to"`
+			Changes []any  `json:"changes"`
+		}{})
+		must(t, json.Unmarshal([]byte(l), &entries[len(entries)-1]))
+	}
+	if len(entries) != 5 || entries[0].To != serialAt(t, follower) || entries[1].To != entries[0].From || !strings.HasSuffix(entries[0].By, fmt.Sprintf(": rollback to %d", first)) || len(entries[4].Changes) < 3 {
+		t.Errorf("the history after it: %+v", entries)
+	}
+}
+
+// The history of a zone names who changed it, whichever door they came through.
+func TestHistoryNamesWhoeverCame(t *testing.T) {
+	c := updatable(t)
+	waitAccess(t, c)
+	node := followerOf(t, c)
+	me, err := user.Current()
+	must(t, err)
+	run(t, c, "acl", "add", "--zone", "zone.test", "--prefix", "127.0.0.0/8", "--allow", "update", "--type", "AAAA")
+	must(t, node.Type("ADD: console.zone.test 60 A 192.0.2.1\n"))
+	waitData(t, node, "console.zone.test.", dns.TypeA, "192.0.2.1")
+	wantLine(t, node, "ADD: line.zone.test 60 A 192.0.2.1", "OK")
+	run(t, c, "record", "add", "command.zone.test", "60", "A", "192.0.2.1", "-n", node.ID)
+	update := func(key, text string) {
+		t.Helper()
+		m := new(dns.Msg)
+		m.SetUpdate("zone.test.")
+		rr, err := dns.NewRR(text)
+		must(t, err)
+		m.Insert([]dns.RR{rr})
+		client := dns.Client{Net: "tcp", Timeout: 20 * time.Second, TsigSecret: map[string]string{"ddns.": updateSecret}}
+		if key != "" {
+			m.SetTsig(key, dns.HmacSHA256, 300, time.Now().Unix())
+		}
+		must(t, eidertest.Until("an update "+text, func() bool {
+			r, _, err := client.Exchange(m, node.Query)
+			return err == nil && r.Rcode == dns.RcodeSuccess
+		}))
+	}
+	update("ddns.", "key.zone.test. 60 A 192.0.2.1")
+	update("", "address.zone.test. 60 AAAA 2001:db8::1")
+	out := run(t, c, "zone", "history", "zone.test", "--limit", "0", "-n", node.ID)
+	var who []string
+	for l := range strings.Lines(out) {
+		_, by, _ := strings.Cut(l, "by=")
+		by, err := strconv.QuotedPrefix(by)
+		must(t, err)
+		by, err = strconv.Unquote(by)
+		must(t, err)
+		who = append(who, by)
+	}
+	want := []string{"update from 127.0.0.1", "key ddns.", "user " + me.Username, "user " + me.Username, "console", "file " + zoneFile(c)}
+	if !slices.Equal(who, want) {
+		t.Errorf("got  %q\nwant %q\n%s", who, want, out)
+	}
+	if out := run(t, c, "zone", "history", "zone.test", "--limit", "1", "--diff", "-n", node.ID); !strings.Contains(out, "   + address.zone.test. 60 IN AAAA 2001:db8::1\n") {
+		t.Errorf("with --diff:\n%s", out)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -34,15 +35,37 @@ type Operation uint8
 // The operations. One appears here when something asks for it, so that no rule
 // promises what nobody enforces.
 const (
-	Update Operation = 1 << iota // DNS UPDATE (RFC 2136)
+	Update   Operation = 1 << iota // DNS UPDATE (RFC 2136)
+	Transfer                       // AXFR and IXFR (RFC 5936, RFC 1995)
+	Notify                         // NOTIFY (RFC 1996)
+	// Query is any other question. It differs from the rest: a zone that no rule is about
+	// may be asked by everyone, one with a rule only by those its rules name.
+	Query
 )
+
+var operations = [...]struct {
+	op   Operation
+	name string
+}{{Update, "update"}, {Transfer, "transfer"}, {Notify, "notify"}, {Query, "query"}}
 
 // ParseOperation reads the name of an operation.
 func ParseOperation(s string) (Operation, error) {
-	if s == "update" {
-		return Update, nil
+	for _, o := range operations {
+		if s == o.name {
+			return o.op, nil
+		}
 	}
-	return 0, fmt.Errorf("%q is no operation a rule can allow; there is update", s)
+	return 0, fmt.Errorf("%q is no operation a rule can allow; there are update, transfer, notify and query", s)
+}
+
+// Names are the names of the operations in o.
+func (o Operation) Names() (names []string) {
+	for _, k := range operations {
+		if o&k.op != 0 {
+			names = append(names, k.name)
+		}
+	}
+	return names
 }
 
 // Who is someone who asks: where from, and with which key, if the message was
@@ -59,6 +82,8 @@ type Snapshot struct {
 	keys   map[record.Name]*tsig.Key
 	closed map[record.Name]struct{} // keys this node cannot open
 	rules  map[record.Name][]Rule   // by zone, lower case
+
+	guarded bool // some rule is about queries
 }
 
 // Key is the key of that name in lower case. If the cluster has it, but this node
@@ -79,6 +104,40 @@ func (s *Snapshot) Allows(who Who, op Operation, zone, owner record.Name, t reco
 	return slices.ContainsFunc(rules, func(r Rule) bool {
 		return r.admits(who, op) && (owner == "" || r.covers(who, owner, t))
 	})
+}
+
+// GuardsQueries tells whether any rule is about queries, so that it matters who asks.
+func (s *Snapshot) GuardsQueries() bool { return s.guarded }
+
+// MayQuery decides about a question to the zone with apex zone.
+func (s *Snapshot) MayQuery(who Who, zone record.Name) bool {
+	rules := s.rules[zone.Lower()]
+	guarded := slices.ContainsFunc(rules, func(r Rule) bool { return r.Allow&Query != 0 })
+	return !guarded || slices.ContainsFunc(rules, func(r Rule) bool { return r.admits(who, Query) })
+}
+
+// ErrClosed: a message is signed with a key of the cluster's that this node cannot open.
+var ErrClosed = errors.New("this node lacks the secret of the cluster, so the key could not be opened")
+
+// Verify says who sent msg. sig is nil if it is not signed, and not good if the
+// signature is not; end is where it ends without its TSIG record. An error wraps
+// ErrClosed, or tsig.ErrFormat.
+func (s *Snapshot) Verify(msg []byte, from netip.Addr, now time.Time) (who Who, sig *tsig.Request, end int, err error) {
+	who.From = from.Unmap()
+	closed := false
+	sig, end, err = tsig.Verify(msg, func(name record.Name) (key *tsig.Key) {
+		key, closed = s.Key(name)
+		return key
+	}, now)
+	switch {
+	case err != nil || sig == nil:
+		return who, nil, len(msg), err
+	case closed && !sig.Good():
+		return who, nil, len(msg), fmt.Errorf("%w: %v", ErrClosed, sig.KeyName())
+	case sig.Good():
+		who.Key = sig.Key.Name
+	}
+	return who, sig, end, nil
 }
 
 // Cache makes a Snapshot when there is something new. It is safe for any goroutine.
@@ -119,9 +178,14 @@ func (c *Cache) At(view Reader) *Snapshot {
 		s.keys[key.Name] = key
 	}
 	for i := range s.state.rules {
-		if r, ok := readRule(view, i); ok {
+		r, ok := readRule(view, i)
+		if !ok {
+			r, ok = unreadableGuard(view, i)
+		}
+		if ok {
 			zone := r.Zone.Lower()
 			s.rules[zone] = append(s.rules[zone], r)
+			s.guarded = s.guarded || r.Allow&Query != 0
 		}
 	}
 	c.current.Store(s)
@@ -192,8 +256,10 @@ func (r *Rule) Check() error {
 		return fmt.Errorf("a rule is for one zone; for example --zone example.com")
 	case r.Key == "" && len(r.Prefixes) == 0:
 		return fmt.Errorf("a rule needs a key, a prefix, or both; --prefix 0.0.0.0/0 and --prefix ::/0 are everyone")
-	case r.Allow != Update:
-		return fmt.Errorf("a rule allows something; for example --allow update")
+	case len(r.Allow.Names()) == 0:
+		return fmt.Errorf("a rule allows something; for example --allow update,transfer")
+	case r.Allow&Update == 0 && (r.Match != MatchAny || len(r.Types) > 0):
+		return fmt.Errorf("owners and types are for updates; %s is allowed for a whole zone", strings.Join(r.Allow.Names(), ","))
 	case len(r.Prefixes) > MaxRuleList || len(r.Types) > MaxRuleList:
 		return fmt.Errorf("a rule has at most %d prefixes and %d types; add another rule", MaxRuleList, MaxRuleList)
 	case r.Match == MatchSelf && r.Key == "":
@@ -289,7 +355,7 @@ type ruleJSON struct {
 
 // MarshalJSON writes the form UnmarshalJSON reads.
 func (r Rule) MarshalJSON() ([]byte, error) {
-	j := ruleJSON{ID: r.ID, Zone: r.Zone.String(), Prefixes: r.Prefixes, Allow: []string{"update"}, Owner: r.OwnerText()}
+	j := ruleJSON{ID: r.ID, Zone: r.Zone.String(), Prefixes: r.Prefixes, Allow: r.Allow.Names(), Owner: r.OwnerText()}
 	if r.Key != "" {
 		j.Key = r.Key.String()
 	}
@@ -350,4 +416,23 @@ func readRule(view Reader, place uint16) (r Rule, ok bool) {
 	}
 	r.ID = int(place) + 1
 	return r, true
+}
+
+// unreadableGuard is what a rule that cannot be read, from a newer build say, still
+// means: if it may be about queries, its zone is not for everyone.
+func unreadableGuard(view Reader, place uint16) (Rule, bool) {
+	var j struct {
+		Zone  string
+		Allow []string
+	}
+	b := view.Setting(record.SettingRules + record.Setting(place))
+	if b == nil || json.Unmarshal(b, &j) != nil {
+		return Rule{}, false
+	}
+	zone, err := record.ParseName(j.Zone)
+	guards := slices.ContainsFunc(j.Allow, func(s string) bool {
+		op, err := ParseOperation(s)
+		return err != nil || op == Query
+	})
+	return Rule{Zone: zone, Allow: Query}, err == nil && guards
 }

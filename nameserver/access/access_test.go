@@ -208,7 +208,10 @@ func TestRules(t *testing.T) {
 		{`{"zone":"example.org.","allow":["update"],"owner":"any"}`, "a key, a prefix"},
 		{`{"key":"k.","allow":["update"],"owner":"any"}`, "zone"},
 		{`{"zone":"example.org.","key":"k.","allow":[],"owner":"any"}`, "allows something"},
-		{`{"zone":"example.org.","key":"k.","allow":["transfer"],"owner":"any"}`, "no operation"},
+		{`{"zone":"example.org.","key":"k.","allow":["update","transfer","notify","query"],"owner":"any"}`, ""},
+		{`{"zone":"example.org.","key":"k.","allow":["cook"],"owner":"any"}`, "no operation"},
+		{`{"zone":"example.org.","key":"k.","allow":["transfer"],"owner":"any","types":["A"]}`, "for updates"},
+		{`{"zone":"example.org.","key":"k.","allow":["notify"],"owner":"exact:a.example.org."}`, "for updates"},
 		{`{"zone":"example.org.","key":"k.","allow":["update"],"owner":"any","deny":true}`, "unknown field"},
 		{`{"zone":"example.org.","key":"k.","allow":["update"],"owner":"exact:example.net."}`, "not in the zone"},
 		{`{"zone":"example.org.","key":"k.","allow":["update"],"owner":"wildcard:a.example.org."}`, "starts with"},
@@ -251,5 +254,60 @@ func TestUnreadableRule(t *testing.T) {
 	f.store.Must(record.Op{Kind: record.OpSetting, Type: record.SettingRules, Data: [][]byte{[]byte(text)}})
 	if s := f.snapshot(NewCache(f.Secret)); s.Allows(who, Update, record.MustName("example.org."), "", 0) {
 		t.Error("a rule that was not understood lets someone in")
+	}
+}
+
+// Who may do what, of every operation: nothing but queries is allowed without a rule, and
+// queries only until there is one about them.
+func TestOperations(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"k.", "other."} {
+		if _, err := f.AddKey(t.Context(), testKey(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	zone, open := record.MustName("example.org."), record.MustName("open.test.")
+	prefix := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	for _, r := range []Rule{
+		{Zone: zone, Key: record.MustName("k."), Allow: Transfer | Query},
+		{Zone: zone, Prefixes: prefix, Allow: Notify},
+		{Zone: open, Key: record.MustName("k."), Prefixes: prefix, Allow: Update},
+	} {
+		if _, _, err := f.AddRule(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := f.snapshot(NewCache(f.Secret))
+	near, far := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
+	for _, from := range []netip.Addr{near, far} {
+		for _, key := range []record.Name{"", record.MustName("k."), record.MustName("other.")} {
+			for _, z := range []record.Name{zone, open, record.MustName("a.example.org.")} {
+				who := Who{From: from, Key: key}
+				k := key == record.MustName("k.")
+				for op, want := range map[Operation]bool{
+					Transfer: z == zone && k,
+					Notify:   z == zone && from == near,
+					Update:   z == open && from == near && k,
+				} {
+					if got := s.Allows(who, op, z, "", 0); got != want {
+						t.Errorf("%v from %v with %q in %v: %v, want %v", op.Names(), from, key, z, got, want)
+					}
+				}
+				if got, want := s.MayQuery(who, z), z != zone || k; got != want {
+					t.Errorf("query from %v with %q in %v: %v, want %v", from, key, z, got, want)
+				}
+			}
+		}
+	}
+	if !s.GuardsQueries() {
+		t.Error("nothing guards queries")
+	}
+	v := f.store.View()
+	text := strings.Replace(string(v.Setting(record.SettingRules)), `"owner"`, `"from_a_newer_build":1,"owner"`, 1)
+	v.Close()
+	f.store.Must(record.Op{Kind: record.OpSetting, Type: record.SettingRules, Data: [][]byte{[]byte(text)}})
+	s = f.snapshot(NewCache(f.Secret))
+	if who := (Who{From: near, Key: record.MustName("k.")}); s.MayQuery(who, zone) || s.Allows(who, Transfer, zone, "", 0) {
+		t.Error("a rule about queries that was not understood opened the zone")
 	}
 }

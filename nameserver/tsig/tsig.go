@@ -9,6 +9,7 @@ package tsig
 
 import (
 	"crypto/hmac"
+	"crypto/sha512"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,6 +49,9 @@ func (e Error) String() string {
 // ErrFormat is wrapped by every error about a message that can have no valid
 // signature whatever the key: it is answered FORMERR, without a signature.
 var ErrFormat = errors.New("bad TSIG")
+
+// errPlace is about a TSIG record at a place where none may be (RFC 8945 section 5.1).
+var errPlace = fmt.Errorf("%w: it is not the last record", ErrFormat)
 
 const (
 	headerSize = 12
@@ -94,8 +98,28 @@ func Verify(msg []byte, find Find, now time.Time) (req *Request, end int, err er
 	if err != nil {
 		return nil, len(msg), err
 	}
+	if err := r.size(); err != nil {
+		return nil, len(msg), err
+	}
 	r.check(msg, at, find, now)
 	return r, at, nil
+}
+
+// Present tells whether msg ends with a TSIG record, well formed or not.
+func Present(msg []byte) bool {
+	at, err := lastRecord(msg)
+	return err == nil && at > 0 || errors.Is(err, errPlace)
+}
+
+// size checks the length of the MAC (RFC 8945 section 5.2.2.1): longer than the hash, or cut
+// to less than half of it or 10 octets, is a format error whatever the key allows.
+func (r *Request) size() error {
+	for a := MD5; a < algorithms; a++ {
+		if size := len(r.mac); r.algorithm == table[a].name && (size > a.Size() || size < max(leastMAC, a.Size()/2)) {
+			return fmt.Errorf("%w: a MAC of %d octets for %v", ErrFormat, size, a)
+		}
+	}
+	return nil
 }
 
 // lastRecord is where the TSIG record starts, 0 if there is none. It is the last
@@ -128,7 +152,7 @@ func lastRecord(msg []byte) (int, error) {
 		}
 		if t == record.TypeTSIG {
 			if i != records-1 || additional == 0 {
-				return 0, fmt.Errorf("%w: it is not the last record", ErrFormat)
+				return 0, errPlace
 			}
 			if at != len(msg) {
 				return 0, fmt.Errorf("%w: there is something behind it", ErrFormat)
@@ -182,16 +206,6 @@ func parse(msg []byte, at int) (*Request, error) {
 	if other := int(binary.BigEndian.Uint16(rdata[4:])); len(rdata) != 6+other {
 		return nil, fmt.Errorf("%w: its other data do not add up", ErrFormat)
 	}
-	for a := MD5; a < algorithms; a++ {
-		if r.algorithm != table[a].name {
-			continue
-		}
-		// RFC 8945 section 5.2.2.1: longer than the hash, or cut to less than half of
-		// it or 10 octets, is a format error whatever the key allows.
-		if size > a.Size() || size < max(leastMAC, a.Size()/2) {
-			return nil, fmt.Errorf("%w: a MAC of %d octets for %v", ErrFormat, size, a)
-		}
-	}
 	return r, nil
 }
 
@@ -206,7 +220,7 @@ func (r *Request) check(msg []byte, end int, find Find, now time.Time) {
 	binary.BigEndian.PutUint16(header, r.id)
 	binary.BigEndian.PutUint16(header[10:], binary.BigEndian.Uint16(header[10:])-1)
 	otherStart := len(msg) - otherLen(msg, end)
-	want := key.mac(header, msg[headerSize:end], r.variables(key, r.time, r.fudge, errorAt(msg, otherStart), msg[otherStart:]))
+	want := key.mac(header, msg[headerSize:end], variables(key, r.time, r.fudge, errorAt(msg, otherStart), msg[otherStart:]))
 	switch {
 	case !hmac.Equal(want[:min(len(r.mac), len(want))], r.mac):
 		r.Error = BadSig
@@ -236,7 +250,7 @@ func errorAt(msg []byte, otherStart int) Error {
 }
 
 // variables are the TSIG variables that go into a MAC (RFC 8945 section 4.3.3).
-func (r *Request) variables(key *Key, at uint64, fudge uint16, code Error, other []byte) []byte {
+func variables(key *Key, at uint64, fudge uint16, code Error, other []byte) []byte {
 	b := append([]byte(key.Name), 0, classANY, 0, 0, 0, 0)
 	b = append(b, table[key.Algorithm].name...)
 	b = appendTime(b, at, fudge)
@@ -253,10 +267,40 @@ func appendTime(b []byte, at uint64, fudge uint16) []byte {
 
 // Sign appends to reply, a whole message that answers the one r came with, its
 // TSIG record (RFC 8945 section 5.3). Where there is no key both know, or the
-// sender has not proved to know it, the record carries the error alone.
+// sender has not proved to know it, the record carries the error alone. A reply of many
+// messages is signed by a Signer.
 func (r *Request) Sign(reply []byte, now time.Time) []byte {
+	reply, _ = r.sign(reply, r.mac, false, now)
+	return reply
+}
+
+// Size is how many octets Sign appends, at the most.
+func (r *Request) Size() int {
+	return len(r.keyName) + 10 + len(r.algorithm) + 8 + 2 + sha512.Size + 6 + 6
+}
+
+// Signer signs the messages of a reply of many (RFC 8945 section 5.3.1), every one of
+// them, so that a receiver never has to keep what it cannot check yet.
+type Signer struct {
+	r     *Request
+	prior []byte // the MAC of the message before
+	later bool
+}
+
+// Signer is for the reply to a good request.
+func (r *Request) Signer() *Signer { return &Signer{r: r, prior: r.mac} }
+
+// Sign appends the TSIG record of the next message.
+func (s *Signer) Sign(msg []byte, now time.Time) []byte {
+	msg, s.prior = s.r.sign(msg, s.prior, s.later, now)
+	s.later = true
+	return msg
+}
+
+// sign signs a message after one whose MAC is prior; a later one of several carries
+// the time alone into the MAC.
+func (r *Request) sign(reply, prior []byte, later bool, now time.Time) (signed, mac []byte) {
 	at, window, other := uint64(max(now.Unix(), 0)), uint16(fudge), []byte(nil)
-	var mac []byte
 	name, algorithm := r.keyName, r.algorithm
 	switch r.Error {
 	case BadKey, BadSig:
@@ -267,18 +311,27 @@ func (r *Request) Sign(reply []byte, now time.Time) []byte {
 	}
 	if r.Key != nil {
 		name, algorithm = r.Key.Name, table[r.Key.Algorithm].name
-		before := binary.BigEndian.AppendUint16(nil, uint16(len(r.mac)))
-		mac = r.Key.mac(before, r.mac, reply, r.variables(r.Key, at, window, r.Error, other))
+		before := binary.BigEndian.AppendUint16(nil, uint16(len(prior)))
+		last := appendTime(nil, at, window)
+		if !later {
+			last = variables(r.Key, at, window, r.Error, other)
+		}
+		mac = r.Key.mac(before, prior, reply, last)
 		mac = mac[:max(min(len(r.mac), len(mac)), r.Key.MinMAC)]
 	}
-	id := [2]byte(reply)
-	binary.BigEndian.PutUint16(reply[10:], binary.BigEndian.Uint16(reply[10:])+1)
-	reply = append(append(reply, name...), 0, byte(record.TypeTSIG), 0, classANY, 0, 0, 0, 0)
-	reply = binary.BigEndian.AppendUint16(reply, uint16(len(algorithm)+8+2+len(mac)+6+len(other)))
-	reply = appendTime(append(reply, algorithm...), at, window)
-	reply = binary.BigEndian.AppendUint16(reply, uint16(len(mac)))
-	reply = append(append(reply, mac...), id[:]...)
-	reply = binary.BigEndian.AppendUint16(reply, uint16(r.Error))
-	reply = binary.BigEndian.AppendUint16(reply, uint16(len(other)))
-	return append(reply, other...)
+	return appendRecord(reply, name, algorithm, at, window, mac, r.Error, other), mac
+}
+
+// appendRecord appends a TSIG record to a message, and counts it (RFC 8945 section 4.2).
+func appendRecord(msg []byte, name, algorithm record.Name, at uint64, window uint16, mac []byte, code Error, other []byte) []byte {
+	id := [2]byte(msg)
+	binary.BigEndian.PutUint16(msg[10:], binary.BigEndian.Uint16(msg[10:])+1)
+	msg = append(append(msg, name...), 0, byte(record.TypeTSIG), 0, classANY, 0, 0, 0, 0)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(len(algorithm)+8+2+len(mac)+6+len(other)))
+	msg = appendTime(append(msg, algorithm...), at, window)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(len(mac)))
+	msg = append(append(msg, mac...), id[:]...)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(code))
+	msg = binary.BigEndian.AppendUint16(msg, uint16(len(other)))
+	return append(msg, other...)
 }

@@ -247,3 +247,165 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// RFC 8945 section 5.3.1: the messages of a long reply, signed here and checked by the
+// library, and signed by the library and checked here.
+func TestManyMessages(t *testing.T) {
+	k := key(SHA256)
+	text := base64.StdEncoding.EncodeToString(secret)
+	query, asked := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+	r, _, err := Verify(query, finding(k), now)
+	if err != nil || !r.Good() {
+		t.Fatalf("what Ask signed: %v, %v", r, err)
+	}
+	if err := dns.TsigVerify(bytes.Clone(query), text, "", false); err != nil && !errors.Is(err, dns.ErrTime) {
+		t.Errorf("the library about what Ask signed: %v", err)
+	}
+	signer, prior := r.Signer(), hex.EncodeToString(r.mac)
+	for i := range 5 {
+		plain := []byte{0, 7, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+		msg := signer.Sign(plain, now)
+		if err := dns.TsigVerify(bytes.Clone(msg), text, prior, i > 0); err != nil && !errors.Is(err, dns.ErrTime) {
+			t.Errorf("message %d: the library says %v", i, err)
+		}
+		m := new(dns.Msg)
+		if err := m.Unpack(msg); err != nil {
+			t.Fatal(err)
+		}
+		prior = m.IsTsig().MAC
+		if end, err := asked.Check(msg, now); err != nil || end != 12 || !asked.Settled() {
+			t.Errorf("message %d: %d, %v", i, end, err)
+		}
+	}
+}
+
+func TestAsked(t *testing.T) {
+	k := key(SHA256)
+	text := base64.StdEncoding.EncodeToString(secret)
+	begin := func() (*Asked, string) {
+		query, a := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+		r, _, _ := Verify(query, finding(k), now)
+		return a, hex.EncodeToString(r.mac)
+	}
+	library := func(prior string, later bool, at time.Time) ([]byte, string) {
+		m := new(dns.Msg)
+		m.Id, m.Response = 7, true
+		m.SetTsig("k.example.", dns.HmacSHA256, 300, at.Unix())
+		b, mac, err := dns.TsigGenerate(m, text, prior, later)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b, mac
+	}
+	plain := []byte{0, 7, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	t.Run("RFC 8945 5.3.1: one message, then a later one", func(t *testing.T) {
+		a, prior := begin()
+		one, prior := library(prior, false, now)
+		two, _ := library(prior, true, now)
+		if _, err := a.Check(one, now); err != nil {
+			t.Error(err)
+		}
+		if _, err := a.Check(two, now); err != nil || !a.Settled() {
+			t.Error(err)
+		}
+	})
+	t.Run("RFC 8945 5.3.1: messages in another order", func(t *testing.T) {
+		a, prior := begin()
+		one, prior := library(prior, false, now)
+		two, prior := library(prior, true, now)
+		three, _ := library(prior, true, now)
+		_, err1 := a.Check(one, now)
+		_, err3 := a.Check(three, now)
+		if _ = two; err1 != nil || err3 == nil {
+			t.Errorf("%v, %v", err1, err3)
+		}
+	})
+	t.Run("RFC 8945 5.3.1: unsigned ones between are covered by the next", func(t *testing.T) {
+		a, prior := begin()
+		one, _ := library(prior, false, now)
+		if _, err := a.Check(one, now); err != nil {
+			t.Fatal(err)
+		}
+		if end, err := a.Check(plain, now); err != nil || end != len(plain) || a.Settled() {
+			t.Errorf("%d, %v, settled %v", end, err, a.Settled())
+		}
+		// What the server makes of the two: the MAC before, the unsigned message, the last one.
+		m, _ := parse(one, 12)
+		mac := k.mac([]byte{0, 32}, m.mac, plain, plain, appendTime(nil, uint64(now.Unix()), fudge))
+		last := appendRecord(bytes.Clone(plain), k.Name, table[SHA256].name, uint64(now.Unix()), fudge, mac, NoError, nil)
+		if _, err := a.Check(last, now); err != nil || !a.Settled() {
+			t.Errorf("%v, settled %v", err, a.Settled())
+		}
+	})
+	t.Run("RFC 8945 5.3.1: more than 99 unsigned", func(t *testing.T) {
+		a, prior := begin()
+		one, _ := library(prior, false, now)
+		_, err := a.Check(one, now)
+		for i := 0; i < maxUnsigned && err == nil; i++ {
+			_, err = a.Check(plain, now)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Check(plain, now); !errors.Is(err, ErrNotSigned) {
+			t.Error(err)
+		}
+	})
+	t.Run("RFC 8945 5.3: the first one is not signed", func(t *testing.T) {
+		a, _ := begin()
+		if _, err := a.Check(plain, now); !errors.Is(err, ErrNotSigned) {
+			t.Error(err)
+		}
+	})
+	t.Run("RFC 8945 5.2.3: signed long ago", func(t *testing.T) {
+		a, prior := begin()
+		one, _ := library(prior, false, now)
+		if _, err := a.Check(one, now.Add(time.Hour)); err == nil {
+			t.Error("taken")
+		}
+	})
+	t.Run("another message's signature", func(t *testing.T) {
+		a, prior := begin()
+		one, _ := library(prior, false, now)
+		one[3] ^= 5
+		if _, err := a.Check(one, now); err == nil {
+			t.Error("taken")
+		}
+	})
+	for _, code := range []Error{BadKey, BadSig, BadTime} {
+		t.Run("RFC 8945 5.3.2: the server answers "+code.String(), func(t *testing.T) {
+			query, a := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+			at, keys := now, finding(k)
+			switch code {
+			case BadKey:
+				keys = finding()
+			case BadSig:
+				keys = finding(&Key{Name: k.Name, Algorithm: SHA256, MinMAC: 32, Secret: secret[1:]})
+			case BadTime:
+				at = now.Add(time.Hour)
+			}
+			r, _, _ := Verify(query, keys, at)
+			_, err := a.Check(r.Sign([]byte{0, 7, 0x80, 9, 0, 0, 0, 0, 0, 0, 0, 0}, at), at)
+			var said *ReplyError
+			if !errors.As(err, &said) || said.Code != code || said.Signed != (code == BadTime) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// No reply breaks the checking of it, and only what was signed is good.
+func FuzzCheck(f *testing.F) {
+	k := key(SHA256)
+	query, _ := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+	r, _, _ := Verify(query, finding(k), now)
+	good := r.Sign([]byte{0, 7, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0}, now)
+	f.Add(good)
+	f.Add(good[:20])
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		_, a := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+		if end, err := a.Check(msg, now); err == nil && (end > len(msg) || !bytes.Equal(msg[2:end], good[2:end])) {
+			t.Fatalf("%x is signed by nobody", msg)
+		}
+	})
+}

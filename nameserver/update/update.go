@@ -204,7 +204,7 @@ func (s *Server) propose(open []*answering, replies [][]byte) {
 	var changes []record.Change
 	var asked []*answering
 	for _, a := range open {
-		change := record.Change{ID: a.requestID(), Pre: a.m.pre, Ops: a.m.ops}
+		change := record.Change{ID: a.requestID(), By: a.author(), Pre: a.m.pre, Ops: a.m.ops}
 		if _, err := change.AppendBinary(nil); err != nil {
 			s.o.Log.Debug("an update is too large", slog.Any("err", err))
 			replies[a.at] = a.reply(refused)
@@ -264,6 +264,14 @@ func (a *answering) requestID() (id record.RequestID) {
 	h.Write(a.msg)
 	copy(id[:], h.Sum(nil))
 	return id
+}
+
+// author is who the history of a zone names. It is the same at every node for a message sent again.
+func (a *answering) author() string {
+	if a.sig != nil {
+		return record.Author("key " + a.who.Key.String())
+	}
+	return record.Author("update from " + a.who.From.String())
 }
 
 // enter takes a message in, unless the same one waits already for the same

@@ -51,14 +51,21 @@ func (n Name) Key() []byte { return n.AppendKey(make([]byte, 0, len(n)+4)) }
 
 // NameFromKey is the name, in lower case, whose key is key.
 func NameFromKey(key []byte) (Name, error) {
-	wire := make([]byte, MaxName+1)
+	var buf [MaxName]byte
+	wire, err := AppendKeyName(buf[:0], key)
+	return Name(wire), err
+}
+
+// AppendKeyName is NameFromKey, appended to dst.
+func AppendKeyName(dst, key []byte) ([]byte, error) {
+	var wire [MaxName + 1]byte
 	at := len(wire) - 1 // wire[at] is the root label; labels are put before it
 	for len(key) > 0 {
 		var label [MaxLabel]byte
 		n, i := 0, 0
 		for ; ; i++ {
 			if i >= len(key) {
-				return "", fmt.Errorf("%w: its key %x is cut short", ErrName, key)
+				return dst[:0], fmt.Errorf("%w: its key %x is cut short", ErrName, key)
 			}
 			c := key[i]
 			if c == keyEnd {
@@ -67,25 +74,25 @@ func NameFromKey(key []byte) (Name, error) {
 			if c == keyEscape {
 				i++
 				if i >= len(key) || key[i] == 0 || key[i] > keyEscape+1 {
-					return "", fmt.Errorf("%w: its key has a bad escape", ErrName)
+					return dst[:0], fmt.Errorf("%w: its key has a bad escape", ErrName)
 				}
 				c = key[i] - 1
 			}
 			if n == MaxLabel {
-				return "", fmt.Errorf("%w: a label in its key is longer than %d octets", ErrName, MaxLabel)
+				return dst[:0], fmt.Errorf("%w: a label in its key is longer than %d octets", ErrName, MaxLabel)
 			}
 			label[n] = c
 			n++
 		}
 		if n == 0 || at-n-1 < 1 {
-			return "", fmt.Errorf("%w: its key has an empty label or is too long", ErrName)
+			return dst[:0], fmt.Errorf("%w: its key has an empty label or is too long", ErrName)
 		}
 		at -= n + 1
 		wire[at] = byte(n)
 		copy(wire[at+1:], label[:n])
 		key = key[i+1:]
 	}
-	return Name(wire[at:]), nil
+	return append(dst, wire[at:]...), nil
 }
 
 // ParentKey is the prefix of key that is the key of the parent name. The key of

@@ -17,6 +17,7 @@ import (
 	"github.com/eider-dns/eider/checkpoint"
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/nameserver/transfer"
 )
 
 // Sources are where the figures come from. What is nil is left out. They are
@@ -24,6 +25,9 @@ import (
 type Sources struct {
 	Queries func() nameserver.Stats
 	Status  func() admin.NodeStatus // of this node
+
+	Transfers func() transfer.Stats
+
 	State   func() (checkpoint.Stats, bool)
 	Port    func() (PortStats, bool) // of the cluster port, once it is open
 	Version string
@@ -98,7 +102,7 @@ func NewRegistry(from Sources) *prometheus.Registry {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range allDescs {
+	for _, d := range append(transferDescs, allDescs...) {
 		ch <- d
 	}
 }
@@ -109,6 +113,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	out.gauge(buildDesc, 1, c.from.Version, c.from.Commit, c.from.Go)
 	if c.from.Queries != nil {
 		out.queries(c.from.Queries())
+	}
+	if c.from.Transfers != nil {
+		out.transfers(c.from.Transfers())
 	}
 	if c.from.Status != nil {
 		out.status(c.from.Status())
@@ -154,6 +161,7 @@ func (s sink) queries(q nameserver.Stats) {
 		s.counter(kernelDesc, float64(q.KernelDropped))
 		s.gauge(heldOffDesc, float64(q.HeldOff))
 	}
+	s.asides(&q)
 	s.gauge(tcpOpenDesc, float64(q.TCP.Open))
 	s.counter(tcpDesc, float64(q.TCP.Accepted), "accepted")
 	s.counter(tcpDesc, float64(q.TCP.Evicted), "evicted")

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/transfer"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// catchUpTime is how long a signed transfer or SOA question waits for this node to
+// show what the cluster had decided before. A healthy cluster takes milliseconds; without a
+// quorum the answer is what this node has.
+const catchUpTime = time.Second
+
+// newTransfers makes what answers AXFR and IXFR from this node's views.
+func (n *node) newTransfers() *transfer.Server {
+	rate := n.settings.config.Limits.TransferRate
+	if rate == 0 {
+		rate = -1 // no bound
+	}
+	return transfer.New(transfer.Options{
+		View: func() transfer.View { return n.store.View() }, Access: n.access, CatchUp: n.catchUp,
+		Max: n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
+	})
+}
+
+// catchUp waits until this node shows every change that was answered before the call
+// anywhere in the cluster, or for catchUpTime.
+func (n *node) catchUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpTime)
+	defer cancel()
+	if _, err := n.late.ReadIndex(ctx); err != nil {
+		n.log.Debug("answering from what this node has", slog.Any("err", err))
+	}
+}
+
+// accessNow is the keys and rules of now.
+func (n *node) accessNow() *access.Snapshot {
+	v := n.store.View()
+	defer v.Close()
+	return n.access.At(v)
+}
+
+// observe is told what was applied, before those who wait for it are.
+func (n *node) observe(_ []record.ZoneSerial, _ bool) {
+	n.dns.SetGuards(n.accessNow())
+}

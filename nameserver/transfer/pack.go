@@ -1,0 +1,202 @@
+package transfer
+
+import (
+	"encoding/binary"
+
+	"github.com/eider-dns/eider/store/record"
+)
+
+const (
+	headerSize = 12
+	maxMessage = 65535
+	// messageSize is what a message is filled up to, octets. Names further behind
+	// cannot be pointed to (RFC 1035 section 4.1.4), so what is longer packs worse; a record
+	// that does not fit goes into a longer message of its own.
+	messageSize = 1 << 14
+	maxPointer  = 0x3fff
+	optSize     = 11
+
+	tableBits = 12
+	tableSize = 1 << tableBits // slots: some names of a full message may go unremembered, and be written out
+	maxProbes = 4
+)
+
+// packer writes one message after the other, records into the answer section alone.
+// Every name in a message is compressed against all before it.
+type packer struct {
+	b     []byte
+	count uint16
+	last  int // where the last owner stands, 0 if there is none to point to
+	owner []byte
+
+	generation uint16
+	table      [tableSize]slot // by hash of a name
+}
+
+type slot struct {
+	generation, at uint16
+	hash           uint32
+}
+
+func newPacker() *packer { return &packer{b: make([]byte, 0, messageSize+1024)} }
+
+// begin starts a message with a header and the octets of a question.
+func (p *packer) begin(header, question []byte) {
+	if p.generation++; p.generation == 0 { // after 65,536 messages old slots would look new
+		clear(p.table[:])
+		p.generation = 1
+	}
+	p.b = append(append(p.b[:0], header...), question...)
+	p.count, p.last = 0, 0
+	if len(question) > 0 {
+		p.remember(headerSize)
+	}
+}
+
+// add writes a record; false if the message would be longer than limit, and nothing is written.
+func (p *packer) add(owner []byte, t record.Type, ttl uint32, rdata []byte, limit int) bool {
+	mark, last := len(p.b), p.last
+	if mark+2+10+len(rdata)/8 > limit { // names in rdata shrink, but not to nothing
+		return false
+	}
+	if last > 0 && string(owner) == string(p.owner) {
+		p.b = append(p.b, 0xc0|byte(last>>8), byte(last))
+	} else {
+		p.name(owner)
+		p.owner = append(p.owner[:0], owner...)
+		switch {
+		case p.b[mark] >= 0xc0:
+			p.last = int(p.b[mark]&0x3f)<<8 | int(p.b[mark+1])
+		case mark > maxPointer:
+			p.last = 0
+		default:
+			p.last = mark
+		}
+	}
+	p.b = binary.BigEndian.AppendUint16(p.b, uint16(t))
+	p.b = append(p.b, 0, classIN)
+	p.b = binary.BigEndian.AppendUint32(p.b, ttl)
+	p.b = append(p.b, 0, 0)
+	start := len(p.b)
+	offset, count := record.CompressibleNames(t)
+	if count > 0 {
+		p.b = append(p.b, rdata[:offset]...)
+		rdata = rdata[offset:]
+		for range count {
+			n := nameLen(rdata)
+			p.name(rdata[:n])
+			rdata = rdata[n:]
+		}
+	}
+	p.b = append(p.b, rdata...)
+	if len(p.b) > limit {
+		p.b, p.last = p.b[:mark], 0 // what was remembered behind mark no longer compares equal
+		p.forget(mark)
+		return false
+	}
+	binary.BigEndian.PutUint16(p.b[start-2:], uint16(len(p.b)-start))
+	p.count++
+	return true
+}
+
+// forget makes the names remembered at or behind an offset unknown.
+func (p *packer) forget(at int) {
+	for i := range p.table {
+		if s := &p.table[i]; s.generation == p.generation && int(s.at) >= at {
+			s.generation = 0
+		}
+	}
+}
+
+// nameLen is the length of the valid uncompressed name b starts with.
+func nameLen(b []byte) int {
+	i := 0
+	for b[i] != 0 {
+		i += int(b[i]) + 1
+	}
+	return i + 1
+}
+
+const (
+	hashSeed  = 2166136261 // FNV-1a
+	hashPrime = 16777619
+)
+
+// hashes gives the starts of the labels of a name and the hash of each of its
+// suffixes, letters of both cases alike.
+func hashes(wire []byte, starts *[record.MaxName / 2]uint8, sums *[record.MaxName / 2]uint32) (labels int) {
+	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
+		starts[labels] = uint8(i)
+		labels++
+	}
+	h := uint32(hashSeed)
+	for l := labels - 1; l >= 0; l-- {
+		at := int(starts[l])
+		for _, c := range wire[at : at+1+int(wire[at])] {
+			h = (h ^ uint32(c|0x20)) * hashPrime
+		}
+		sums[l] = h
+	}
+	return labels
+}
+
+// name writes a name with as much of it as possible replaced by a pointer.
+func (p *packer) name(wire []byte) {
+	var starts [record.MaxName / 2]uint8
+	var sums [record.MaxName / 2]uint32
+	labels := hashes(wire, &starts, &sums)
+	for l := range labels {
+		at := int(starts[l])
+		free := p.find(sums[l])
+		if s := free; s != nil && s.generation == p.generation && s.hash == sums[l] && equalAt(p.b, int(s.at), wire[at:]) {
+			p.b = append(p.b, 0xc0|byte(s.at>>8), byte(s.at))
+			return
+		}
+		if free != nil && free.generation != p.generation && len(p.b) <= maxPointer {
+			*free = slot{p.generation, uint16(len(p.b)), sums[l]}
+		}
+		p.b = append(p.b, wire[at:at+1+int(wire[at])]...)
+	}
+	p.b = append(p.b, 0)
+}
+
+// find is the slot of a hash, or the first free one where it would be, nil if there is neither.
+func (p *packer) find(hash uint32) *slot {
+	for i := range uint32(maxProbes) {
+		s := &p.table[(hash*hashPrime>>(32-tableBits)+i)%tableSize]
+		if s.generation != p.generation || s.hash == hash {
+			return s
+		}
+	}
+	return nil
+}
+
+// remember notes the name that stands uncompressed at an offset.
+func (p *packer) remember(at int) {
+	var starts [record.MaxName / 2]uint8
+	var sums [record.MaxName / 2]uint32
+	for l := range hashes(p.b[at:], &starts, &sums) {
+		if s := p.find(sums[l]); s != nil && s.generation != p.generation {
+			*s = slot{p.generation, uint16(at) + uint16(starts[l]), sums[l]}
+		}
+	}
+}
+
+// equalAt compares the name that stands at b[at:], its pointers followed, with an
+// uncompressed one, octet for octet: a transfer keeps the case names are written in. All
+// names in b were written here, so they end, and pointers point back.
+func equalAt(b []byte, at int, wire []byte) bool {
+	for i := 0; ; {
+		for b[at] >= 0xc0 {
+			at = int(b[at]&0x3f)<<8 | int(b[at+1])
+		}
+		n := int(wire[i])
+		if string(b[at:at+1+n]) != string(wire[i:i+1+n]) {
+			return false
+		}
+		if n == 0 {
+			return true
+		}
+		at, i = at+n+1, i+n+1
+	}
+}
