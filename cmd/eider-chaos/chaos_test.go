@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/cmd/eidertest"
 	"github.com/eider-dns/eider/store/record"
 )
@@ -70,11 +71,14 @@ func TestMutantsBuild(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, err := buildInstrumented(t.TempDir()); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestPlan(t *testing.T) {
 	session := func(seed uint64) *session {
-		return &session{options: options{seed: seed, duration: 5 * time.Minute, out: io.Discard}, disks: &disks{mounted: true}}
+		return &session{options: options{seed: seed, duration: 8 * time.Minute, instrumented: "x", out: io.Discard}, disks: &disks{mounted: true}}
 	}
 	plan := session(7).plan()
 	again, other := session(7).plan(), session(8).plan()
@@ -92,7 +96,7 @@ func TestPlan(t *testing.T) {
 		}
 	}
 	if len(seen) != len(kinds) {
-		t.Errorf("%d kinds of %d in five minutes", len(seen), len(kinds))
+		t.Errorf("%d kinds of %d in eight minutes", len(seen), len(kinds))
 	}
 	if plan[0].seed == other[0].seed {
 		t.Error("two seeds, one plan")
@@ -131,11 +135,64 @@ func TestCheckRRsets(t *testing.T) {
 		{"two comparisons with one state, both OK", history(entry{op: op{deed: cas, value: 1}, out: ok, call: 1, ret: 10}, entry{op: op{deed: cas, value: 2}, out: ok, call: 1, ret: 10}), 0b0100, false},
 		{"UNCHANGED though nothing was there", history(entry{op: op{deed: add, value: 1}, out: outcome{status: record.Unchanged}}), 0b0010, false},
 	} {
-		bad, _ := checkRRsets(tt.entries, map[string]mask{"r": tt.final}, time.Hour)
+		bad, _ := checkRRsets(tt.entries, map[string]mask{"r": tt.final}, inTime)
 		if (len(bad) == 0) != tt.good {
 			t.Errorf("%s: %q", tt.rule, bad)
 		}
 	}
+}
+
+// A read at index i shows the state behind entry i, whichever node and level it was asked at.
+func TestCheckLogOrder(t *testing.T) {
+	ok := outcome{status: record.OK}
+	seen := func(m mask) outcome { return outcome{status: record.OK, state: m} }
+	for _, tt := range []struct {
+		rule    string
+		entries []entry
+		good    bool
+	}{
+		{"behind the change, it shows it", history(entry{op: op{deed: add, value: 1}, out: ok, index: 5}, entry{op: op{deed: read}, out: seen(0b0010), index: 5}), true},
+		{"behind the change, it does not show it", history(entry{op: op{deed: add, value: 1}, out: ok, index: 5}, entry{op: op{deed: read}, out: seen(0), index: 5}), false},
+		{"an old read is right at its index", history(entry{op: op{deed: add, value: 1}, out: ok, index: 5}, entry{op: op{deed: read}, out: seen(0), index: 4}), true},
+		{"a read from before that shows it", history(entry{op: op{deed: read}, out: seen(0b0010), index: 4}, entry{op: op{deed: add, value: 1}, out: ok, index: 5}), false},
+	} {
+		bad, _ := checkRRsets(tt.entries, map[string]mask{"r": 0b0010}, inLog)
+		if (len(bad) == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, bad)
+		}
+	}
+}
+
+func TestCheckReads(t *testing.T) {
+	at := func(level admin.Level) op { return op{deed: read, level: level} }
+	local, linear := at(admin.Level{Consistency: admin.Local}), at(admin.Level{Consistency: admin.Linearizable})
+	ok := outcome{status: record.OK}
+	for _, tt := range []struct {
+		rule    string
+		entries []entry
+		check   func([]entry) []string
+		good    bool
+	}{
+		{"a session shows what it asks for", history(entry{op: at(admin.Level{Consistency: admin.Session, Index: 7}), index: 7}), checkReads, true},
+		{"a session shows less", history(entry{op: at(admin.Level{Consistency: admin.Session, Index: 7}), index: 6}), checkReads, false},
+		{"a node goes on", history(entry{op: local, index: 6}, entry{op: local, index: 6}), checkReads, true},
+		{"a node goes back", history(entry{op: local, index: 6}, entry{op: local, index: 5}), checkReads, false},
+		{"a node goes back that lost its disk", history(entry{op: local, index: 6}, entry{op: local, index: 5, resets: 1}), checkReads, true},
+		{"another node is behind", history(entry{op: local, index: 6}, entry{op: local, index: 5, node: 1}), checkReads, true},
+		{"two nodes, one index, two contents", history(entry{op: local, index: 6}, entry{op: local, index: 6, node: 1, out: outcome{state: 0b0010}}), checkReads, false},
+		{"a stale read of level local", history(entry{op: op{deed: add, value: 1}, out: ok}, entry{op: local, out: ok}), inTimeOf, true},
+		{"a stale read of level linearizable", history(entry{op: op{deed: add, value: 1}, out: ok}, entry{op: linear, out: ok}), inTimeOf, false},
+	} {
+		if bad := tt.check(tt.entries); (len(bad) == 0) != tt.good {
+			t.Errorf("%s: %q", tt.rule, bad)
+		}
+	}
+}
+
+// inTimeOf is checkRRsets for an RRset that is {1} in the end.
+func inTimeOf(entries []entry) []string {
+	bad, _ := checkRRsets(entries, map[string]mask{"r": 0b0010}, inTime)
+	return bad
 }
 
 func TestCheckSerials(t *testing.T) {

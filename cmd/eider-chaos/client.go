@@ -57,11 +57,14 @@ type client struct {
 	expect  map[string]presence
 	pairs   [][2]string // of transactions with an unknown outcome: nobody touches them again
 	entries []entry
-	checked int // reads of what it wrote
+	checked int    // reads of what it wrote
+	index   uint64 // the newest it was told of: what its sessions ask for
+	reads   map[admin.Consistency]int
+	vain    int // reads that were not answered
 }
 
 func newClient(s *session, id int, home *node) *client {
-	return &client{s: s, id: id, home: home, rnd: s.rand(uint64(1000 + id)), expect: map[string]presence{}}
+	return &client{s: s, id: id, home: home, rnd: s.rand(uint64(1000 + id)), expect: map[string]presence{}, reads: map[admin.Consistency]int{}}
 }
 
 // run makes changes until ctx ends.
@@ -82,6 +85,8 @@ func (c *client) run(ctx context.Context) {
 // change makes one change of a kind drawn at random.
 func (c *client) change() entry {
 	switch x := c.rnd.IntN(100); {
+	case x < 20:
+		return c.read()
 	case x < 45:
 		return c.fight()
 	case x < 55:
@@ -206,6 +211,41 @@ func (c *client) fight() entry {
 	return c.propose(ch, entry{op: o})
 }
 
+// read looks at an RRset that all clients change, at any node and level.
+func (c *client) read() entry {
+	at := c.s.nodes[c.rnd.IntN(len(c.s.nodes))]
+	l := admin.Level{Consistency: []admin.Consistency{admin.Local, admin.Session, admin.Linearizable}[c.rnd.IntN(3)], Wait: proposeTime}
+	if l.Consistency == admin.Session {
+		if l.Index = c.index; l.Index == 0 {
+			l.Consistency = admin.Local
+		}
+	}
+	e := entry{client: c.id, node: at.index, op: op{rrset: c.s.rrset(c.rnd.IntN(rrsets)), deed: read, level: l}, tries: 1}
+	before := at.look()
+	e.call = c.s.now()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*proposeTime)
+	defer cancel()
+	var err error
+	e.index, err = at.client.At(l).Records(ctx, admin.Filter{Owner: record.MustName(e.op.rrset), Type: record.TypeA}, func(r admin.Record) error {
+		v := 0
+		if _, err := fmt.Sscanf(r.RData, "10.9.0.%d", &v); err != nil || v < 0 || v >= values {
+			return fmt.Errorf("%s is %s", r.Owner, r.RData)
+		}
+		e.out.state |= 1 << v
+		return nil
+	})
+	e.ret, e.resets = c.s.now(), before.resets
+	after := at.look()
+	if err != nil || before.fresh || after.fresh || before.resets != after.resets {
+		c.vain++
+		return e
+	}
+	e.out.status = record.OK
+	c.reads[l.Consistency]++
+	c.entries = append(c.entries, e)
+	return e
+}
+
 // propose sends a change to the home node; if the outcome is unknown, at times
 // again, to any node, under the same id, which must change nothing.
 func (c *client) propose(ch record.Change, e entry) entry {
@@ -225,6 +265,8 @@ func (c *client) propose(ch record.Change, e entry) entry {
 			for _, z := range results[0].Zones {
 				e.serial = z.Serial
 			}
+			e.index = results[0].Index
+			c.index = max(c.index, e.index)
 			break
 		}
 		if !errors.Is(err, admin.ErrNoLeader) {

@@ -6,26 +6,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
 const (
-	// diskOctets is the size of a node's data folder.
-	diskOctets = 48 << 20
-	// imageOctets is the size of the folder whose power is cut.
+	// imageOctets is the size of a node's data folder.
 	imageOctets = 64 << 20
 	ballast     = "ballast"
 )
 
-// disks are the data folders, each on a file system of its own: tmpfs, and for the
-// last node ext4 on an image, whose power can be cut. Without the right to mount
-// there are none, and no faults of disks.
+// disks are the data folders: each is an ext4 on an image of its own, so that it can be full
+// and its power can be cut. Without the right to mount there are none, and no faults of disks.
 type disks struct {
 	mounted bool
-	dirs    []string
-	image   string // of the last node; empty if there is no ext4
-	imaged  *node
+	nodes   []*node // mounted
 }
+
+func imageOf(n *node) string { return n.DataDir + ".img" }
 
 func mountDisks(s *session) (*disks, error) {
 	d := &disks{}
@@ -33,118 +31,137 @@ func mountDisks(s *session) (*disks, error) {
 		if err := os.MkdirAll(n.DataDir, 0o700); err != nil {
 			return d, err
 		}
-		if i == len(s.nodes)-1 {
-			d.image, d.imaged = filepath.Join(s.dir, "disk.img"), n
-			if err := d.format(); err == nil {
-				d.dirs = append(d.dirs, n.DataDir)
-				continue
-			}
-			d.image = ""
-		}
-		err := syscall.Mount("eider-chaos", n.DataDir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0700", diskOctets))
-		if err != nil {
+		if err := formatImage(n); err != nil {
 			if i > 0 {
 				return d, err
 			}
 			s.logf("no faults of disks: %v", err)
 			return d, nil
 		}
-		d.mounted = true
-		d.dirs = append(d.dirs, n.DataDir)
+		d.mounted, d.nodes = true, append(d.nodes, n)
 	}
 	return d, nil
 }
 
-// format makes the image and mounts it.
-func (d *disks) format() error {
-	f, err := os.Create(d.image)
+// formatImage makes the image and mounts it.
+func formatImage(n *node) error {
+	f, err := os.Create(imageOf(n))
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(f.Truncate(imageOctets), f.Close()); err != nil {
 		return err
 	}
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
-		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
+	// A root folder of the node alone, as of a disk for it; no blocks kept back for root, who runs this.
+	if err := tool("mkfs.ext4", "-q", "-F", "-m", "0", imageOf(n)); err != nil {
+		return err
 	}
-	return d.mountImage()
+	return mountImage(n)
 }
 
-func (d *disks) mountImage() error {
-	if out, err := exec.Command("mount", "-o", "loop", d.image, d.imaged.DataDir).CombinedOutput(); err != nil {
-		return fmt.Errorf("mount: %w: %s", err, out)
+func mountImage(n *node) error {
+	if err := tool("mount", "-o", "loop", imageOf(n), n.DataDir); err != nil {
+		return err
+	}
+	return os.Chmod(n.DataDir, 0o700)
+}
+
+func tool(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
 	return nil
 }
 
-// fill leaves no octet free.
+// fill leaves no octet free. Space is taken without writing to it, in halving steps, and the last block is written.
 func (d *disks) fill(n *node) error {
 	f, err := os.OpenFile(filepath.Join(n.DataDir, ballast), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	for _, size := range []int{1 << 20, 4096, 1} {
-		for buf := make([]byte, size); err == nil; {
-			_, err = f.Write(buf)
-		}
-		if !errors.Is(err, syscall.ENOSPC) {
+	at := int64(0)
+	for step := int64(imageOctets); step >= 4096; {
+		err := syscall.Fallocate(int(f.Fd()), 0, at, step)
+		switch {
+		case err == nil:
+			at += step
+		case errors.Is(err, syscall.ENOSPC):
+			step /= 2
+		case !errors.Is(err, syscall.EINTR):
 			return err
 		}
-		err = nil
 	}
 	return nil
 }
 
 func (d *disks) free(n *node) { _ = os.Remove(filepath.Join(n.DataDir, ballast)) }
 
-// cutPower gives the node's folder back as the disk held it at this moment:
-// without what the file system had not written yet.
-func (d *disks) cutPower() error {
-	after := d.image + ".cut"
-	if out, err := exec.Command("cp", "--sparse=always", d.image, after).CombinedOutput(); err != nil {
-		return fmt.Errorf("cp: %w: %s", err, out)
+// cutPower gives the nodes' folders back as their disks held them at this moment:
+// without what the file system had not written yet. The nodes are stopped then, and down afterwards.
+func (d *disks) cutPower(nodes ...*node) error {
+	for _, n := range nodes {
+		n.pause()
 	}
-	d.imaged.kill()
-	if err := d.unmountDir(d.imaged.DataDir); err != nil {
-		return err
+	for _, n := range nodes {
+		if err := tool("cp", "--sparse=always", imageOf(n), imageOf(n)+".cut"); err != nil {
+			return err
+		}
 	}
-	if err := os.Rename(after, d.image); err != nil {
-		return err
-	}
-	return d.mountImage()
-}
-
-func (d *disks) unmountDir(dir string) error {
-	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("umount: %w: %s", err, out)
+	for _, n := range nodes {
+		n.kill()
+		if err := errors.Join(tool("umount", n.DataDir), os.Rename(imageOf(n)+".cut", imageOf(n))); err != nil {
+			return err
+		}
+		if err := mountImage(n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 func (d *disks) unmount() {
-	for _, dir := range d.dirs {
-		if err := d.unmountDir(dir); err != nil {
+	for _, n := range d.nodes {
+		if err := tool("umount", n.DataDir); err != nil {
 			fmt.Fprintln(os.Stderr, "eider-chaos:", err)
 		}
 	}
 }
 
-// powerCut stops the node that lives on an image, copies the image, and goes on
-// from the copy.
+// powerCut stops a node, copies its disk, and goes on from the copy.
 func powerCut(f *injection) {
-	d := f.s.disks
-	if d.image == "" {
-		f.log("is left out: no ext4 here")
-		return
-	}
-	n := d.imaged
+	n := f.any()
 	f.log("cuts the power of %s", n.ID)
-	n.pause()
-	n.lost()
-	if err := d.cutPower(); err != nil {
-		f.s.fail("%v: %v", f.fault, err)
+	if f.cut(n) {
+		f.rejoin(n)
+	}
+}
+
+// powerAll cuts the power of all nodes at one moment: what was acknowledged was on a majority of the disks.
+func powerAll(f *injection) {
+	f.log("cuts the power of all")
+	if !f.cut(f.s.nodes...) {
 		return
 	}
-	f.rejoin(n)
+	for _, n := range f.s.nodes {
+		f.start(n)
+	}
+	if err := f.s.wholeWithin(healTime); err != nil {
+		f.s.fail("%v: not whole afterwards: %v", f.fault, err)
+		return
+	}
+	for _, n := range f.s.nodes {
+		n.whole()
+	}
+}
+
+func (f *injection) cut(nodes ...*node) bool {
+	for _, n := range nodes {
+		n.lost()
+	}
+	if err := f.s.disks.cutPower(nodes...); err != nil {
+		f.s.fail("%v: %v", f.fault, err)
+		return false
+	}
+	return true
 }

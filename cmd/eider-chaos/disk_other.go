@@ -16,3 +16,4 @@ func (*disks) fill(*node) error { return errors.ErrUnsupported }
 func (*disks) free(*node)       {}
 func (*disks) unmount()         {}
 func powerCut(f *injection)     { f.log("is left out") }
+func powerAll(f *injection)     { f.log("is left out") }

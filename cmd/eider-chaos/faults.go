@@ -17,6 +17,7 @@ type kind struct {
 	network     bool
 	alone       bool
 	disk        bool // needs folders of its own (mountDisks)
+	ordered     bool // needs an instrumented node
 	least, most time.Duration
 	run         func(f *injection)
 }
@@ -59,6 +60,16 @@ var kinds = []kind{
 	{name: "damage-hint", alone: true, run: func(f *injection) { damage(f, "commit-hint") }},
 	{name: "damage-identity", alone: true, run: func(f *injection) { damage(f, "identity.json") }},
 	{name: "power-cut", alone: true, disk: true, run: powerCut},
+	{name: "power-all", alone: true, disk: true, run: powerAll},
+	{name: "abort-install", alone: true, run: abortInstalls},
+
+	{name: "kill-point", ordered: true, least: 100 * time.Millisecond, most: 2 * time.Second, run: killedAt},
+	{name: "kill-install", ordered: true, alone: true, run: killedInstalling},
+	{name: "damage-install", ordered: true, alone: true, run: damageInstall},
+	{name: "slow-disk", ordered: true, least: 2 * time.Second, most: 5 * time.Second, run: slowDisk},
+	{name: "stall-one", ordered: true, least: 2 * time.Second, most: 6 * time.Second, run: stallOne},
+	{name: "stall-leader", ordered: true, alone: true, least: time.Second, most: 4 * time.Second, run: stallLeader},
+	{name: "clock", ordered: true, least: 2 * time.Second, most: 5 * time.Second, run: jumpClocks},
 }
 
 // fault is one of a schedule.
@@ -116,7 +127,7 @@ func (s *session) plan() []fault {
 func (s *session) enabled() []kind {
 	var out []kind
 	for _, k := range kinds {
-		if (len(s.only) == 0 || slices.Contains(s.only, k.name)) && (!k.disk || s.disks.mounted) {
+		if (len(s.only) == 0 || slices.Contains(s.only, k.name)) && (!k.disk || s.disks.mounted) && (!k.ordered || s.instrumented != "") {
 			out = append(out, k)
 		}
 	}

@@ -53,11 +53,20 @@ func (s *session) judge() {
 		s.count("out of order")
 		s.fail("%s", bad)
 	}
-	bad, n := checkRRsets(all, final, s.now())
-	s.add("RRsets judged", n)
-	for _, b := range bad {
+	for _, order := range []struct {
+		when span
+		what string
+	}{{inTime, "as time went"}, {inLog, "in the order of the log"}} {
+		bad, n := checkRRsets(all, final, order.when)
+		s.add("RRsets judged", n)
+		for _, b := range bad {
+			s.count("anomalies")
+			s.fail("no single RRset could have answered so, %s: %s", order.what, b)
+		}
+	}
+	for _, bad := range checkReads(all) {
 		s.count("anomalies")
-		s.fail("no single RRset could have answered so: %s", b)
+		s.fail("%s", bad)
 	}
 	for _, n := range s.nodes {
 		for _, word := range []string{"panic: ", "DATA RACE", "fatal error: "} {
@@ -110,6 +119,7 @@ func (s *session) judgeSerial(all []entry, serial uint32) {
 	sure, maybe := uint32(0), uint32(0)
 	for _, e := range all {
 		switch {
+		case !e.changes():
 		case e.out.status == record.OK:
 			sure++
 		case e.out.status == 0 && !e.out.known:

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,7 @@ func main() {
 	keep := flag.Bool("keep", false, "leave the folder behind, also of a green run")
 	flag.Uint64Var(&o.seed, "seed", 0, "the same seed gives the same schedule and the same clients (0: one from the clock)")
 	flag.StringVar(&o.bin, "eider", "", "the binary to run (it is built if empty)")
+	flag.StringVar(&o.instrumented, "instrumented", "", "the instrumented binary, for nodes with odd numbers (it is built if empty and needed)")
 	flag.StringVar(&o.dir, "dir", "", "where folders and logs go (a temporary folder if empty)")
 	flag.StringVar(&o.breaks, "break", "", "break something on purpose: the run must be red, and the exit status is 0 if it is")
 	flag.StringVar(&o.mutant, "mutant", "", "run nodes with a promise taken out of their source: the run must be red, and the exit status is 0 if it is")
@@ -109,6 +111,16 @@ func (o options) all(sizes string, duration time.Duration, keep bool) int {
 			fmt.Fprintf(os.Stderr, "eider-chaos: -nodes: %q is no number from 1 to 9\n", size)
 			return 2
 		}
+		if m := mutants[o.mutant]; m.test != [2]string{} {
+			fmt.Fprintf(o.out, "chaos: %s of %s, with %s\n", m.test[1], m.test[0], m.what)
+			isRed, err := testMutant(top, o.mutant)
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "eider-chaos:", err)
+				return 1
+			}
+			red = isRed
+			break
+		}
 		run := o
 		run.nodes, run.duration, run.dir = n, duration/time.Duration(len(list)), filepath.Join(top, strconv.Itoa(n))
 		if run.seed == 0 {
@@ -143,23 +155,40 @@ func (o options) once(ctx context.Context) (ok bool, err error) {
 	if err := os.MkdirAll(o.dir, 0o755); err != nil {
 		return false, err
 	}
+	if err := o.build(); err != nil {
+		return false, err
+	}
+	s := &session{options: o}
+	return s.run(ctx), nil
+}
+
+// build builds the binaries there are not yet.
+func (o *options) build() (err error) {
+	dir := filepath.Dir(o.dir)
 	switch {
 	case o.mutant != "":
-		if o.bin, err = buildMutant(filepath.Dir(o.dir), o.mutant); err != nil {
-			return false, err
-		}
+		o.bin, err = buildMutant(dir, o.mutant)
 	case o.bin == "":
 		var flags []string
 		if o.race {
 			flags = append(flags, "-race")
 		}
-		if o.bin, err = eidertest.Build(filepath.Dir(o.dir), flags...); err != nil {
-			return false, err
-		}
+		o.bin, err = eidertest.Build(dir, flags...)
+	}
+	if err != nil {
+		return err
 	}
 	if o.bin, err = filepath.Abs(o.bin); err != nil {
-		return false, err
+		return err
 	}
-	s := &session{options: o}
-	return s.run(ctx), nil
+	needed := slices.ContainsFunc(kinds, func(k kind) bool { return k.ordered && (len(o.only) == 0 || slices.Contains(o.only, k.name)) })
+	if o.instrumented == "" && needed && !o.race {
+		if o.instrumented, err = buildInstrumented(dir, mutants[o.mutant].edits...); err != nil {
+			return err
+		}
+	}
+	if o.instrumented != "" {
+		o.instrumented, err = filepath.Abs(o.instrumented)
+	}
+	return err
 }

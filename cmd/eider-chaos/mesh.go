@@ -37,6 +37,7 @@ type link struct {
 	gate  chan struct{} // nil while open, closed when it opens
 	delay time.Duration
 	conns map[net.Conn]struct{} // of both ends; closed by cut
+	left  int64                 // octets until a connection is cut; 0: no end
 }
 
 // newMesh listens at the addresses and passes on to the targets.
@@ -130,6 +131,11 @@ func pump(dst, src net.Conn, l *link) {
 	for {
 		n, err := src.Read(buf)
 		l.pass(n)
+		if l.spend(n) {
+			src.Close()
+			dst.Close()
+			return
+		}
 		if n > 0 {
 			if _, err := dst.Write(buf[:n]); err != nil {
 				src.Close()
@@ -202,9 +208,29 @@ func (m *mesh) cut(from, to int) {
 	}
 }
 
+// cutAfter has a link break a connection once so many octets passed; 0 takes that back.
+func (m *mesh) cutAfter(from, to int, octets int64) {
+	l := m.links[from][to]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = octets
+}
+
+// spend counts octets, and tells whether they are those at which the link breaks a connection.
+func (l *link) spend(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left == 0 {
+		return false
+	}
+	l.left = max(l.left-int64(n), 0)
+	return l.left == 0
+}
+
 // heal opens all links.
 func (m *mesh) heal() {
 	m.each(m.open)
+	m.each(func(from, to int) { m.cutAfter(from, to, 0) })
 }
 
 // each calls f for every directed link.

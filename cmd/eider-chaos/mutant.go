@@ -1,12 +1,8 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,111 +10,72 @@ import (
 )
 
 // mutant is a node with one promise taken out of its source: a run of it must be
-// red. The source itself is not touched; the compiler is given another file.
+// red. The source itself is not touched; the compiler is given other files.
 type mutant struct {
-	what     string
-	module   string // of the file
-	file     string
-	old, new string
-	only     string // the faults that bring it out
+	what  string
+	edits []edit
+	only  string // the faults that bring it out
+	// test names a package and a test of it that must be red instead of a run: what no number of faults
+	// brings out from outside.
+	test [2]string
 }
-
-const (
-	ourModule  = "github.com/eider-dns/eider"
-	raftModule = "github.com/hashicorp/raft"
-)
 
 var mutants = map[string]mutant{
-	"no-quorum": {
-		"the leader alone commits", raftModule, "commitment.go",
-		"matched[(len(matched)-1)/2]", "matched[len(matched)-1]", "kill-leader,part-leader,mute-leader",
-	},
-	"no-ids": {
-		"a change proposed again under its id is done again", ourModule, "store/apply.go",
-		"if res, ok := b.remembered(c.ID); ok {", "if res, ok := b.remembered(c.ID); ok && false {", "kill-leader,part-leader,pause-leader,kill-all",
-	},
-	"no-hint": {
-		"after a kill a node answers from its checkpoint, further back than before", ourModule, "cluster/hint.go",
-		"if log != h.log {", "if true || log != h.log {", "kill-one,kill-all",
-	},
+	"no-quorum": {what: "the leader alone commits", only: "kill-leader,part-leader,mute-leader", edits: []edit{
+		{raftModule, "commitment.go", "matched[(len(matched)-1)/2]", "matched[len(matched)-1]"},
+	}},
+	"no-ids": {what: "a change proposed again under its id is done again", only: "kill-leader,part-leader,pause-leader,kill-all", edits: []edit{forgetIDs}},
+	"no-hint": {what: "after a kill a node answers from its checkpoint, further back than before", only: "kill-one,kill-all", edits: []edit{
+		{ourModule, "cluster/hint.go", "if log != h.log {", "if true || log != h.log {"},
+	}},
+	"no-index": {what: "an entry that comes again is applied again (ids, which would hide it, are forgotten, too)", only: "kill-one,kill-all,restart", edits: []edit{
+		forgetIDs,
+		{ourModule, "store/apply.go", "if e.Index <= applied {\n\t\t\tcontinue", "if e.Index <= applied && false {\n\t\t\tcontinue"},
+	}},
+	"no-sync": {what: "the log and the checkpoint are never synced", only: "power-all", edits: []edit{
+		{boltModule, "bolt_linux.go", "return syscall.Fdatasync(int(db.file.Fd()))", "_ = syscall.Fdatasync; return nil"},
+	}},
+	"no-verify": {what: "a snapshot is put in place before it is verified", only: "damage-install", edits: []edit{
+		{ourModule, "store/snapshot.go", "if first != nil {\n\t\t\treturn first", "if first != nil && false {\n\t\t\treturn first"},
+		{ourModule, "store/keys.go", "if got := sum(key, val); got != crc {", "if got := sum(key, val); got != crc && false {"},
+		{ourModule, "store/file.go", "if entries != m.Entries || total != m.Sum {", "if (entries != m.Entries || total != m.Sum) && false {"},
+	}},
+	"fast-path": {what: "heartbeats change the term beside Raft's main loop (hashicorp/raft 695)", test: [2]string{"./cluster", "TestHeartbeatsGoThroughTheMainLoop"}, edits: []edit{
+		{ourModule, "cluster/transport.go", "func (t *transport) SetHeartbeatHandler(", "func (t *transport) setNoHeartbeatHandler("},
+	}},
 }
+
+var forgetIDs = edit{ourModule, "store/apply.go", "if res, ok := b.remembered(c.ID); ok {", "if res, ok := b.remembered(c.ID); ok && false {"}
 
 // buildMutant builds the binary with the mutant in it.
 func buildMutant(dir, name string) (bin string, err error) {
-	m := mutants[name]
-	top, err := goCommand("list", "-m", "-f", "{{.Dir}}", m.module)
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(top, m.file)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	source := string(b)
-	if n := strings.Count(source, m.old); n != 1 {
-		return "", fmt.Errorf("%s holds %q %d times, not once; -mutant %s has to follow the source", m.file, m.old, n, name)
-	}
-	source = strings.Replace(source, m.old, m.new, 1)
-	var flags []string
-	if m.module == ourModule {
-		flags, err = overlay(dir, path, source)
-	} else {
-		flags, err = replaceModule(dir, m, top, source)
-	}
+	flags, err := editedSource(dir, mutants[name].edits)
 	if err != nil {
 		return "", err
 	}
 	return eidertest.Build(dir, flags...)
 }
 
-// overlay has the compiler read source in the place of the file at path.
-func overlay(dir, path, source string) (flags []string, err error) {
-	other, list := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
-	b, err := json.Marshal(map[string]any{"Replace": map[string]string{path: other}})
+// testMutant runs the test a mutant must turn red, and tells whether it did.
+func testMutant(dir, name string) (red bool, err error) {
+	m := mutants[name]
+	flags, err := editedSource(dir, m.edits)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	return []string{"-overlay", list}, errors.Join(os.WriteFile(other, []byte(source), 0o644), os.WriteFile(list, b, 0o644))
-}
-
-// replaceModule has the build take a copy of a module from top with one file
-// changed: files of the module cache cannot be overlaid.
-func replaceModule(dir string, m mutant, top, source string) (flags []string, err error) {
-	module, mod := filepath.Join(dir, "module"), filepath.Join(dir, "mutant.mod")
-	if err := os.RemoveAll(module); err != nil {
-		return nil, err
+	args := append([]string{"test", "-count=1", "-run", "^" + m.test[1] + "$"}, flags...)
+	cmd := exec.Command("go", append(args, m.test[0])...)
+	if cmd.Dir, err = topOf(ourModule); err != nil {
+		return false, err
 	}
-	if err := os.CopyFS(module, os.DirFS(top)); err != nil {
-		return nil, err
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return false, nil
 	}
-	own, err := goCommand("list", "-m", "-f", "{{.Dir}}", ourModule)
-	if err != nil {
-		return nil, err
+	if !strings.Contains(string(out), "--- FAIL: "+m.test[1]) {
+		return false, fmt.Errorf("%s did not run: %w: %s", m.test[1], err, out)
 	}
-	for from, to := range map[string]string{"go.mod": mod, "go.sum": filepath.Join(dir, "mutant.sum")} {
-		b, err := os.ReadFile(filepath.Join(own, from))
-		if err != nil {
-			return nil, err
-		}
-		if err := os.WriteFile(to, b, 0o644); err != nil {
-			return nil, err
-		}
-	}
-	changed := filepath.Join(module, m.file)
-	if err := errors.Join(os.Chmod(changed, 0o644), os.WriteFile(changed, []byte(source), 0o644)); err != nil {
-		return nil, err
-	}
-	_, err = goCommand("mod", "edit", "-replace", m.module+"="+module, mod)
-	return []string{"-modfile", mod}, err
-}
-
-func goCommand(args ...string) (string, error) {
-	out, err := exec.Command("go", args...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out)), nil
+	return true, nil
 }
 
 func mutantNames() []string {

@@ -23,6 +23,7 @@ type node struct {
 	*eidertest.Node
 	index  int
 	client *admin.Client
+	orders string // path of the orders to an instrumented node, empty for the product
 
 	mu       sync.Mutex
 	state    nodeState
@@ -115,6 +116,13 @@ func (n *node) lost() {
 	defer n.mu.Unlock()
 	n.fresh, n.mayExit = true, true
 	n.resets++
+}
+
+// arm notes that the process may end any moment, or be its own again.
+func (n *node) arm(mayExit bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mayExit = mayExit
 }
 
 // whole notes that the node has caught up after that.

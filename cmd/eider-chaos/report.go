@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -19,10 +20,15 @@ const historyFile = "history.txt"
 func (s *session) report(healed time.Duration) (ok bool) {
 	all := s.entries()
 	outcomes := map[string]int{}
+	changes := 0
 	for _, e := range all {
-		outcomes[e.out.String()]++
+		if e.changes() {
+			outcomes[e.out.String()]++
+			changes++
+		}
 	}
-	var sent, right, excused, empty, reads int
+	var sent, right, excused, empty, reads, vain int
+	levels := map[admin.Consistency]int{}
 	slowest := time.Duration(0)
 	for _, p := range s.probes {
 		sent, right, excused, empty = sent+p.sent, right+p.right, excused+p.excused, empty+p.empty
@@ -30,6 +36,10 @@ func (s *session) report(healed time.Duration) (ok bool) {
 	}
 	for _, c := range s.clients {
 		reads += c.checked
+		vain += c.vain
+		for level, n := range c.reads {
+			levels[level] += n
+		}
 	}
 	s.mu.Lock()
 	failures := slices.Clone(s.failures)
@@ -38,7 +48,8 @@ func (s *session) report(healed time.Duration) (ok bool) {
 	p := func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 	p("chaos: seed %d, %d nodes, %.0f s in all, whole again %.1f s after the last fault", s.seed, s.options.nodes, s.now().Seconds(), healed.Seconds())
 	p("  faults   %d: %s", counts["faults"], faultList(counts))
-	p("  changes  %d: %s", len(all), countList(outcomes))
+	p("  changes  %d: %s", changes, countList(outcomes))
+	p("  reads    %d local, %d session, %d linearizable; %d more without an answer that counts", levels[admin.Local], levels[admin.Session], levels[admin.Linearizable], vain)
 	p("  checked  %d RRsets by porcupine, %d records of one client, %d reads of what was written", counts["RRsets judged"], counts["markers"], reads)
 	p("  lost %d, came back %d, from nowhere %d, anomalies %d, out of order %d, diverged %d", counts["lost"], counts["came back"], counts["from nowhere"], counts["anomalies"], counts["out of order"], counts["diverged"])
 	p("  probes   %d: %d right, %d while down or stopped, %d of a node that had lost its disk, slowest %v", sent, right, excused, empty, slowest.Round(time.Millisecond))

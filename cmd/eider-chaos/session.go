@@ -34,17 +34,18 @@ const (
 
 // options are the flags.
 type options struct {
-	bin      string
-	dir      string
-	seed     uint64
-	duration time.Duration // of the faults of one run
-	nodes    int
-	only     []string // kinds; empty: all
-	breaks   string   // what to break on purpose
-	mutant   string   // what to take out of the nodes
-	race     bool
-	verbose  bool
-	out      io.Writer
+	bin          string
+	instrumented string // binary of the nodes with odd numbers; empty: no faults that need it
+	dir          string
+	seed         uint64
+	duration     time.Duration // of the faults of one run
+	nodes        int
+	only         []string // kinds; empty: all
+	breaks       string   // what to break on purpose
+	mutant       string   // what to take out of the nodes
+	race         bool
+	verbose      bool
+	out          io.Writer
 }
 
 // session is one run: a cluster, its network, its clients and probes, its faults.
@@ -136,7 +137,12 @@ func (s *session) open() error {
 		n.Socket = filepath.Join(s.dir, n.ID+".sock") // not within the folder, which may be full or gone
 		ids, addresses = append(ids, n.ID), append(addresses, n.Raft)
 		listens = append(listens, fmt.Sprintf("%s:%d", host, ports[3*s.options.nodes+i]))
-		s.nodes = append(s.nodes, &node{Node: n, index: i, client: admin.NewClient(n.Socket)})
+		member := &node{Node: n, index: i, client: admin.NewClient(n.Socket)}
+		if s.instrumented != "" && i%2 == 1 {
+			member.orders = filepath.Join(s.dir, n.ID+".orders")
+			n.Bin, n.Env = s.instrumented, []string{"EIDER_CHAOS=" + member.orders}
+		}
+		s.nodes = append(s.nodes, member)
 	}
 	if err := s.rewrite(listens); err != nil {
 		return err

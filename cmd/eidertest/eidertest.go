@@ -52,6 +52,8 @@ type Node struct {
 	HTTP    string
 	DataDir string
 	Socket  string
+	Bin     string   // instead of the cluster's, if set
+	Env     []string // besides that of this process
 
 	cluster *Cluster
 	config  string // path of its config

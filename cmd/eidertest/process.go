@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -21,8 +22,13 @@ func (n *Node) Start(args ...string) error {
 	if n.cmd != nil {
 		return fmt.Errorf("node %s runs already", n.ID)
 	}
-	cmd := exec.Command(n.cluster.Bin, append([]string{"node", "-n", n.ID, "-c", n.config}, args...)...)
+	bin := n.cluster.Bin
+	if n.Bin != "" {
+		bin = n.Bin
+	}
+	cmd := exec.Command(bin, append([]string{"node", "-n", n.ID, "-c", n.config}, args...)...)
 	cmd.Dir = n.cluster.Dir
+	cmd.Env = append(os.Environ(), n.Env...)
 	cmd.SysProcAttr = parentDeath()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,0 +1,83 @@
+package main
+
+import (
+	_ "embed"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// The instrumented build does on order what no harness can do from outside: end at a named
+// point, wait in a sync, jump with its wall clock. The product has none of it: the places are put in by
+// the compiler (editedSource), and nodes with an even number run the product as it is.
+
+//go:embed instrument/record.go.txt
+var ordersSource string
+
+// points are where a node may be killed, and the edit that puts each there.
+var points = []struct {
+	name    string
+	install bool // passed while a snapshot is received and put in place
+	edits   []edit
+}{
+	{name: "fold-before", edits: before("store/fold.go", "\tif err := s.db.Update(f.write); err != nil {", "fold-before")},
+	{name: "fold-after", edits: before("store/fold.go", "\ts.folded, s.sum = v.root, f.meta.Sum", "fold-after")},
+	// Between the pages and the meta page of a commit of bbolt, in either file.
+	{name: "commit-store.db"},
+	{name: "commit-raft.db"},
+	{name: "append-before", edits: before("cluster/logstore.go", "\terr := l.timed(func() error { return l.LogStore.StoreLogs(entries) })", "append-before")},
+	{name: "append-after", edits: before("cluster/logstore.go", "\tl.appended.Add(uint64(len(entries)))", "append-after")},
+	{name: "apply-before", edits: before("cluster/machine.go", "\tanswers := m.sm.ApplyBatch(logs)", "apply-before")},
+	{name: "apply-after", edits: before("cluster/machine.go", "\tm.waiters.publish(applied)\n\treturn answers", "apply-after")},
+	{name: "receive", install: true, edits: before("checkpoint/snapshots.go", "\treturn s.file.Write(p)", "receive")},
+	{name: "install-before", install: true, edits: before("store/snapshot.go", "\t\terr = os.Rename(path, s.path)", "install-before")},
+	{name: "install-after", install: true, edits: before("store/snapshot.go", "\told := s.db\n\ts.db = db", "install-after")},
+}
+
+func before(file, at, point string) []edit {
+	return []edit{{ourModule, file, at, "\tchaosPoint(\"" + point + "\")\n" + at}}
+}
+
+// instrumentation is all edits of the instrumented build.
+func instrumentation() []edit {
+	edits := []edit{
+		{std, "time/time.go", "func Now() Time {\n\tsec, nsec, mono := runtimeNow()", "// ChaosOffset is how far the wall clock is off, in seconds.\nvar ChaosOffset int64\n\nfunc Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tsec += ChaosOffset"},
+		{boltModule, "bolt_linux.go", "\treturn syscall.Fdatasync(int(db.file.Fd()))", "\tChaosSync()\n\treturn syscall.Fdatasync(int(db.file.Fd()))"},
+		{boltModule, "tx.go", "\t// Write meta to disk.\n\tif err = tx.writeMeta()", "\tif p := tx.db.path; len(p) > 7 {\n\t\tChaosPoint(\"commit\" + \"-\" + strings.TrimLeft(p[len(p)-8:], \"/\"))\n\t}\n\t// Write meta to disk.\n\tif err = tx.writeMeta()"},
+		{boltModule, "chaos.go", "", "package bbolt\n\nvar ChaosPoint = func(string) {}\nvar ChaosSync = func() {}\n"},
+		{ourModule, "store/record/chaos.go", "", ordersSource},
+		{ourModule, "checkpoint/snapshots.go", "\tif err := s.file.Sync(); err != nil {", "\trecord.ChaosDamage(s.file.Name())\n\tif err := s.file.Sync(); err != nil {"},
+		{ourModule, "checkpoint/snapshots.go", "\t\"github.com/eider-dns/eider/store\"\n", "\t\"github.com/eider-dns/eider/store\"\n\t\"github.com/eider-dns/eider/store/record\"\n"},
+	}
+	for _, p := range []string{"store", "checkpoint", "cluster"} {
+		edits = append(edits, edit{ourModule, p + "/chaos.go", "", "package " + p + "\n\nimport \"github.com/eider-dns/eider/store/record\"\n\nfunc chaosPoint(name string) { record.ChaosPoint(name) }\n"})
+	}
+	for _, p := range points {
+		edits = append(edits, p.edits...)
+	}
+	return edits
+}
+
+// buildInstrumented builds the instrumented binary, with further edits.
+func buildInstrumented(dir string, more ...edit) (string, error) {
+	dir = filepath.Join(dir, "instrumented")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	flags, err := editedSource(dir, append(instrumentation(), more...))
+	if err != nil {
+		return "", err
+	}
+	return eidertest.Build(dir, flags...)
+}
+
+// order tells an instrumented node what to do from now on; nothing ends what was ordered.
+func (n *node) order(lines ...string) error {
+	path := n.orders + ".new"
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path, n.orders)
+}
