@@ -1,81 +1,116 @@
 package cluster
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
-
-	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
-	bberrors "go.etcd.io/bbolt/errors"
-
-	"github.com/eider-dns/eider/store/record"
 )
 
 const (
-	// damagedSuffix is what a damaged log is called after its name; the one before goes.
+	// QuarantineDir is the folder within the data directory that holds what was put aside.
+	QuarantineDir = "quarantine"
+	// quarantineFiles and quarantineBytes bound what it keeps: the oldest goes first, the newest stays.
+	quarantineFiles = 8
+	quarantineBytes = 1 << 30
+	// damagedSuffix is behind the name of a file put aside where the folder cannot be made (a full disk).
 	damagedSuffix = ".damaged"
-	// checkTimeout bounds the look at a log: 1 GiB of it takes seconds.
-	checkTimeout = time.Minute
+	// asideTime is the time in the names: they sort by it.
+	asideTime = "20060102T150405.000000"
 )
 
-// CheckLog opens the log at path as a node does, without changing it. On some
-// damage it does not return: bbolt panics in a goroutine of its own, or touches
-// what is not there. So it is for a process that may end.
-func CheckLog(path string) error {
-	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
-		return nil // its making was interrupted; it is made anew
+// Aside tells of a file that could not be used and was put aside.
+type Aside struct {
+	File string    `json:"file"` // its name in the data directory
+	To   string    `json:"to"`   // where it is now
+	Why  string    `json:"why"`
+	At   time.Time `json:"at"`
+}
+
+// SetAside moves a file of a data directory to quarantine/NAME-TIME, for a person to
+// look at, and says so in the log. It needs no space on the disk.
+func SetAside(dir, name string, why error, log *slog.Logger) (Aside, error) {
+	at := time.Now().UTC()
+	a := Aside{File: name, Why: why.Error(), At: at}
+	folder := filepath.Join(dir, QuarantineDir)
+	a.To = filepath.Join(folder, name+"-"+at.Format(asideTime))
+	err := os.MkdirAll(folder, 0o700)
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, name), a.To)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: lockTimeout, ReadOnly: true, PreLoadFreelist: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
-	})
-	switch {
-	case errors.Is(err, bberrors.ErrTimeout), errors.Is(err, fs.ErrPermission):
-		return nil // not the content; who opens it next says so
-	case err != nil:
+	if err != nil {
+		a.To = filepath.Join(dir, name+damagedSuffix)
+		_ = os.RemoveAll(a.To) // the one before; the rename says what is wrong
+		if again := os.Rename(filepath.Join(dir, name), a.To); again != nil {
+			return a, errors.Join(err, again)
+		}
+	}
+	log.Error("file put aside", slog.String("file", name), slog.String("to", a.To), slog.Any("err", why))
+	if err := boundQuarantine(folder); err != nil {
+		log.Warn("files put aside before not removed", slog.Any("err", err))
+	}
+	return a, nil
+}
+
+// boundQuarantine removes the oldest files beyond the bounds.
+func boundQuarantine(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	return db.Close()
+	type kept struct {
+		name string
+		at   time.Time
+		size int64
+	}
+	var all []kept
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			all = append(all, kept{e.Name(), info.ModTime(), info.Size()})
+			if _, stamp, ok := cutLast(e.Name(), '-'); ok {
+				if at, err := time.Parse(asideTime, stamp); err == nil {
+					all[len(all)-1].at = at
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b kept) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.name, b.name)) })
+	var total int64
+	var errs []error
+	for i, k := range all {
+		total += k.size
+		if i > 0 && (i >= quarantineFiles || total > quarantineBytes) {
+			errs = append(errs, os.RemoveAll(filepath.Join(folder, k.name)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// checkLog has the log looked at before it is opened. A damaged one is put aside
-// where other nodes can let this one in again; terms and votes were in it, so
-// it is as lost. The only node of a cluster has nobody, and its log may hold what
-// nothing else does: that is for a person to decide.
-func (n *Node) checkLog(ctx context.Context, check func(context.Context, string) error) error {
-	path := filepath.Join(n.dir, logFile)
-	if _, err := os.Stat(path); check == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
+func cutLast(s string, sep byte) (before, after string, found bool) {
+	for i := len(s) - 1; i >= 0; i-- {
+		if s[i] == sep {
+			return s[:i], s[i+1:], true
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	err := check(ctx, path)
-	if err == nil {
-		return nil
-	}
-	if n.alone() {
-		return fmt.Errorf("open the log %s: %w: %w; moving it away lets the node go on from its checkpoint, without what was answered since", path, ErrDamaged, err)
-	}
-	if renameErr := os.Rename(path, path+damagedSuffix); renameErr != nil {
-		return fmt.Errorf("open the log %s: %w: %w; and it cannot be put aside: %w", path, ErrDamaged, err, renameErr)
-	}
-	n.log.Error("log damaged and put aside, joining anew", slog.String("file", path+damagedSuffix), slog.Any("err", err))
-	return nil
+	return s, "", false
 }
 
-// sound verifies the checksum of an entry that came from the disk, so that what rotted
-// there is neither sent on nor given to Raft.
-func sound(e *raft.Log) error {
-	if e.Type != raft.LogCommand {
-		return nil
+// setAside puts a file of this node aside and remembers it for the status.
+func (n *Node) setAside(name string, why error) error {
+	a, err := SetAside(n.dir, name, why, n.log)
+	if err != nil {
+		return fmt.Errorf("put %s aside: %w", name, err)
 	}
-	if _, err := record.DecodeEntry(e.Data); err != nil {
-		return fmt.Errorf("entry %d: %w", e.Index, err)
-	}
+	n.mu.Lock()
+	n.aside = append(n.aside, a)
+	n.mu.Unlock()
 	return nil
 }

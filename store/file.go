@@ -27,6 +27,8 @@ const (
 // ErrFormat: the file was written by a build with another format.
 var ErrFormat = errors.New("the store's file has a format this build does not know")
 
+var errNoMeta = fmt.Errorf("%w: it is not a store file, or its making was interrupted", ErrDamaged)
+
 // fileMeta is the meta value: Meta, and the zone ids whose keys are still in
 // the file though nothing points to them. Those keys are no part of the state.
 type fileMeta struct {
@@ -103,7 +105,7 @@ func readMeta(tx *bbolt.Tx) (m fileMeta, data *bbolt.Bucket, err error) {
 	data = tx.Bucket(dataBucket)
 	meta := tx.Bucket(metaBucket)
 	if data == nil || meta == nil {
-		return m, nil, fmt.Errorf("%w: it is not a store file, or its making was interrupted", ErrDamaged)
+		return m, nil, errNoMeta
 	}
 	v, _, err := checkSummed(metaKey, meta.Get(metaKey))
 	if err != nil {
@@ -135,6 +137,11 @@ func walk(data *bbolt.Bucket, m *fileMeta, fn func(key, val []byte) error) error
 		entries++
 		total += spread(crc)
 	}
+	return m.matches(entries, total)
+}
+
+// matches compares what was found in a file with what was written.
+func (m *fileMeta) matches(entries, total uint64) error {
 	if entries != m.Entries || total != m.Sum {
 		return fmt.Errorf("%w: it holds %d keys with sum %016x where %d with sum %016x were written",
 			ErrDamaged, entries, total, m.Entries, m.Sum)

@@ -1,15 +1,18 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/eider-dns/eider/store/boltfile"
 )
 
 // spoolSuffix follows the store's path in the names of spooled copies; what is left of a crash goes at Open.
@@ -58,48 +61,101 @@ func (f *spooled) Close() error {
 	return errors.Join(err, os.Remove(f.Name()))
 }
 
-// Verify reads the file at path whole: bbolt's own structure, every checksum, every
-// value, the number and the sum of all. Nothing may have it open for writing. bbolt can bring
-// the process down on some damaged files, so a file from a doubtful disk is
-// better verified in a process of its own.
+// Verify reads the file at path whole: the structure of its pages, every checksum, every
+// value, the number and the sum of all. It does not use bbolt, which ends the
+// process on some damage (package boltfile), so that it may be given any file. ErrLocked: a process has it open.
 func Verify(path string) (Meta, error) {
-	db, err := openFile(path, Options{}, true)
-	if err != nil {
-		return Meta{}, err
+	m, err := verify(path)
+	switch {
+	case errors.Is(err, boltfile.ErrLocked):
+		err = ErrLocked
+	case errors.Is(err, boltfile.ErrDamaged):
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	defer db.Close()
-	m, err := verify(db)
 	if err != nil {
 		return Meta{}, fmt.Errorf("verify store file %s: %w", path, err)
 	}
 	return m.Meta, nil
 }
 
-func verify(db *bbolt.DB) (m fileMeta, err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, r)
-		}
-	}()
-	err = db.View(func(tx *bbolt.Tx) error {
-		var first error
-		for err := range tx.Check() { // to its end, or its goroutine stays
-			if first == nil {
-				first = fmt.Errorf("%w: %w", ErrDamaged, err)
+func verify(path string) (m fileMeta, err error) {
+	var t tally
+	found := false
+	// The meta value, which says what is garbage, comes behind the data.
+	_, err = boltfile.Walk(path, func(bucket, key, stored []byte) error {
+		switch {
+		case string(bucket) == "/"+string(dataBucket):
+			return t.add(key, stored)
+		case string(bucket) == "/"+string(metaBucket) && bytes.Equal(key, metaKey):
+			v, _, err := checkSummed(key, stored)
+			if err != nil {
+				return err
 			}
-		}
-		if first != nil {
-			return first
-		}
-		meta, data, err := readMeta(tx)
-		if err != nil {
+			found = true
+			m, err = decodeFileMeta(v)
 			return err
 		}
-		m = meta
-		return walk(data, &m, func(_, _ []byte) error { return nil })
+		return nil
 	})
-	return m, err
+	switch {
+	case err != nil:
+		return m, err
+	case !found:
+		return m, errNoMeta
+	}
+	return m, t.compare(&m)
+}
+
+// tally counts the keys of a file and sums them up by content, since what is garbage
+// is not known yet.
+type tally struct {
+	all  count
+	ids  map[uint32]*count
+	last uint32
+	at   *count // ids[last]
+}
+
+type count struct{ entries, sum uint64 }
+
+func (t *tally) add(key, stored []byte) error {
+	val, crc, err := checkSummed(key, stored)
+	if err == nil && len(key) == 0 {
+		err = fmt.Errorf("%w: it holds an empty key", ErrDamaged)
+	}
+	if err == nil {
+		err = checkValue(key, val)
+	}
+	if err != nil {
+		return err
+	}
+	c := &t.all
+	if len(key) >= idLen && content(key[0]) {
+		if id := binary.BigEndian.Uint32(key[1:]); t.at == nil || id != t.last {
+			if t.ids == nil {
+				t.ids = map[uint32]*count{}
+			}
+			if t.ids[id] == nil {
+				t.ids[id] = &count{}
+			}
+			t.last, t.at = id, t.ids[id]
+		}
+		c = t.at
+	}
+	c.entries++
+	c.sum += spread(crc)
+	return nil
+}
+
+func (t *tally) compare(m *fileMeta) error {
+	for _, id := range m.garbage {
+		delete(t.ids, id)
+	}
+	total := t.all
+	for _, c := range t.ids {
+		total.entries += c.entries
+		total.sum += c.sum
+	}
+	return m.matches(total.entries, total.sum)
 }
 
 // Replace verifies the file at path, a Snapshot of another node, and puts it in

@@ -15,7 +15,8 @@ const module = "github.com/eider-dns/eider/"
 // store/record is the ground. "*" stands for every package.
 var layers = map[string][]string{
 	"store/record":      {},
-	"store":             {"store/record", "go.etcd.io/bbolt"},
+	"store/boltfile":    {}, // tests make files with bbolt
+	"store":             {"store/boltfile", "store/record", "go.etcd.io/bbolt"},
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},
@@ -38,7 +39,7 @@ var layers = map[string][]string{
 	"checkpoint":            {"store", "store/record", "github.com/hashicorp/raft"},
 	"cluster/config":        {},
 	"cluster/pki":           {},
-	"cluster":               {"cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
+	"cluster":               {"cluster/config", "cluster/pki", "store/boltfile", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
 	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},

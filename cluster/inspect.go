@@ -1,0 +1,280 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/eider-dns/eider/cluster/config"
+	"github.com/eider-dns/eider/store/boltfile"
+	"github.com/eider-dns/eider/store/record"
+)
+
+// Inspection is what Inspect found in a data directory.
+type Inspection struct {
+	Cluster [16]byte // whose state belongs here; zero: not known, or not let in yet
+	Aside   []Aside  // what was put aside
+}
+
+// Inspect looks at the files of this package in a data directory before any of them is used. What is damaged, or is not of this
+// node, or of another time than the rest, is put aside where other nodes can let
+// this one in again; the log goes with the identity, and the votes with the log. The only node of
+// a cluster has nobody: there the error says what a person can do. A directory that is as
+// a whole that of another node is an error too, since it is most likely given by mistake.
+//
+// clean: the files are as a node left them that ended in good order; then the log is not read whole.
+func Inspect(dir, id string, c *config.Config, clean bool, log *slog.Logger) (*Inspection, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	in := &inspector{dir: dir, id: id, config: c, log: log}
+	if err := in.files(clean); err != nil {
+		return nil, err
+	}
+	return &in.found, nil
+}
+
+type inspector struct {
+	dir, id string
+	config  *config.Config
+	log     *slog.Logger
+	found   Inspection
+}
+
+func (in *inspector) files(clean bool) error {
+	identity, idErr := readIdentity(filepath.Join(in.dir, identityFile))
+	facts, logErr := logFacts{}, error(nil)
+	if path := filepath.Join(in.dir, logFile); !clean || idErr != nil {
+		facts, logErr = readLogFacts(path)
+		if logErr == nil && facts.info.OneMeta && !in.alone() {
+			logErr = fmt.Errorf("%w: one of its two meta pages is lost, and maybe a vote or an entry with it", boltfile.ErrDamaged)
+		}
+		if errors.Is(logErr, boltfile.ErrLocked) {
+			return fmt.Errorf("open the log %s: another process holds it; is this node running already?", path)
+		}
+		if logErr != nil && !errors.Is(logErr, boltfile.ErrDamaged) {
+			return fmt.Errorf("look at the log %s: %w", path, logErr)
+		}
+	}
+	if idErr == nil && identity.ID != "" {
+		idErr = in.owner(identity)
+		if errors.Is(idErr, ErrForeign) && logErr == nil && (!facts.there || facts.id == identity.Log) {
+			return idErr // all of it is another's
+		}
+	}
+	switch {
+	case idErr != nil && !errors.Is(idErr, fs.ErrNotExist):
+		if err := in.aside(identityFile, idErr); err != nil {
+			return err
+		}
+		identity.Log = token{}
+		fallthrough
+	case idErr != nil:
+		if facts.there && logErr == nil {
+			logErr = errors.New("it cannot be told whose it is without " + identityFile)
+		}
+	case facts.there && logErr == nil && identity.Log != (token{}) && facts.id != identity.Log:
+		logErr = fmt.Errorf("it is not that of this node's %s", identityFile)
+	case facts.there && logErr == nil && identity.Log != (token{}) && !facts.follows(identity.Boot):
+		logErr = fmt.Errorf("it and %s are not of the same time: one of them was put back, and votes are lost", identityFile)
+	case identity.Admitted:
+		in.found.Cluster = identity.Cluster
+	}
+	if logErr != nil {
+		if err := in.aside(logFile, logErr); err != nil {
+			return err
+		}
+		if idErr == nil && identity.Admitted {
+			in.found.Cluster = identity.Cluster // the state is this node's, only its votes are lost
+		}
+	}
+	if idErr != nil && !in.alone() {
+		in.found.Cluster = clusterToken(in.config) // a state of any other cluster is not to be trusted
+	}
+	return in.hint(identity)
+}
+
+func (in *inspector) alone() bool { return len(in.config.Nodes) == 1 }
+
+// owner says whether an identity is that of this node.
+func (in *inspector) owner(i identity) error {
+	switch {
+	case i.ID != in.id:
+		return fmt.Errorf("%w: %s belongs to node %q and this is node %q; give each node a directory of its own", ErrForeign, in.dir, i.ID, in.id)
+	case i.Name != in.config.Cluster:
+		return fmt.Errorf("%w: %s belongs to cluster %q and the config says %q", ErrForeign, in.dir, i.Name, in.config.Cluster)
+	}
+	return nil
+}
+
+// hint drops a commit hint that says nothing.
+func (in *inspector) hint(i identity) error {
+	path := filepath.Join(in.dir, hintFile)
+	info, err := os.Lstat(path)
+	if err != nil || info.Size() == 0 && info.Mode().IsRegular() {
+		return nil // there is none; or its opening reports it
+	}
+	b, err := os.ReadFile(path)
+	var why error
+	switch {
+	case err != nil:
+		why = err
+	case !soundHint(b):
+		why = errors.New("its checksum is wrong")
+	case i.Log != (token{}) && token(b[12:28]) != i.Log:
+		why = errors.New("it is about another log")
+	default:
+		return nil
+	}
+	a, err := SetAside(in.dir, hintFile, why, in.log)
+	if err != nil {
+		return err
+	}
+	in.found.Aside = append(in.found.Aside, a)
+	return nil
+}
+
+func (in *inspector) aside(name string, why error) error {
+	path := filepath.Join(in.dir, name)
+	if in.alone() {
+		advice := "moving it away lets the node go on from its checkpoint, without what was answered since"
+		if name == identityFile {
+			advice = "if it cannot be put back, move it and " + logFile + " away to let the node go on from its checkpoint, without what was answered since"
+		}
+		return fmt.Errorf("open %s: %w: %w; this is the only node of its cluster, so that no other can give it back; `eider restore` takes a backup, %s", path, ErrDamaged, why, advice)
+	}
+	a, err := SetAside(in.dir, name, why, in.log)
+	if err != nil {
+		return fmt.Errorf("open %s: %w: %w; and it cannot be put aside: %w", path, ErrDamaged, why, err)
+	}
+	in.found.Aside = append(in.found.Aside, a)
+	return nil
+}
+
+// readIdentity reads an identity and its checksum. fs.ErrNotExist: there is none.
+func readIdentity(path string) (i identity, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return i, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxIdentityFile {
+		return i, fmt.Errorf("it is no file of at most %d octets", maxIdentityFile)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return i, err
+	}
+	if err := json.Unmarshal(b, &i); err != nil {
+		return identity{}, err
+	}
+	if i.Sum != "" && sealIdentity(b) != i.Sum {
+		return identity{}, errors.New("its checksum is wrong")
+	}
+	if i.ID == "" || i.Incarnation == (token{}) || i.Cluster == (token{}) {
+		return identity{}, errors.New("it lacks id, incarnation or cluster")
+	}
+	return i, nil
+}
+
+// noSum stands where the checksum goes while it is computed.
+const noSum = "00000000"
+
+// sealIdentity is the checksum of the text of an identity, taken with noSum in its
+// place. It is over the text, so that fields of another build count too.
+func sealIdentity(b []byte) string {
+	field := []byte(`"sum": "`)
+	at := bytes.Index(b, field)
+	if at < 0 || len(b) < at+len(field)+len(noSum) {
+		return ""
+	}
+	b = bytes.Clone(b)
+	copy(b[at+len(field):], noSum)
+	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli))
+}
+
+// logFacts is what can be told of a log by reading its file.
+type logFacts struct {
+	there       bool
+	id          token
+	boot, prior token // of the last start, and of the one before as identity.json had it
+	first, last uint64
+	term        uint64
+	info        boltfile.Info
+}
+
+// follows says whether the log was written by the start that left boot in the identity, or by one after
+// that, which did not get to write it there. Builds before there was such a mark left none.
+func (f *logFacts) follows(boot token) bool {
+	return boot == (token{}) || f.boot == boot || f.prior == boot
+}
+
+// readLogFacts reads the whole file: its pages, that no entry is missing between the
+// first and the last, and the checksums of term and vote. Its content is verified by gap.
+func readLogFacts(path string) (f logFacts, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+		return f, nil // the making of an empty one was interrupted
+	}
+	f.there = true
+	deadline := time.Now().Add(lockTimeout)
+	for {
+		f.first, f.last = 0, 0
+		f.info, err = boltfile.Walk(path, f.note)
+		if !errors.Is(err, boltfile.ErrLocked) || time.Now().After(deadline) {
+			return f, err
+		}
+		<-time.After(lockTimeout / 20) // a process that is ending
+	}
+}
+
+func (f *logFacts) note(bucket, key, value []byte) error {
+	switch string(bucket) {
+	case "/logs":
+		if len(key) != 8 {
+			return fmt.Errorf("%w: entry %x", boltfile.ErrDamaged, key)
+		}
+		index := binary.BigEndian.Uint64(key)
+		if f.first == 0 {
+			f.first = index
+		} else if index != f.last+1 {
+			return fmt.Errorf("%w: entry %d is missing", boltfile.ErrDamaged, f.last+1)
+		}
+		f.last = index
+	case "/conf":
+		v, err := unseal(key, value)
+		if err != nil {
+			return fmt.Errorf("%w: %w", boltfile.ErrDamaged, err)
+		}
+		switch {
+		case bytes.Equal(key, keyLogID) && len(v) == len(f.id):
+			f.id = token(v)
+		case bytes.Equal(key, keyBoot) && len(v) == 2*len(f.boot):
+			f.boot, f.prior = token(v[:16]), token(v[16:])
+		case string(key) == keyCurrentTerm && len(v) == 8:
+			f.term = binary.BigEndian.Uint64(v)
+		}
+	}
+	return nil
+}
+
+// sound verifies what can be of an entry that came from the disk, so that what rotted
+// there is neither sent on nor given to Raft.
+func sound(e *raft.Log) error {
+	if e.Type != raft.LogCommand {
+		return nil
+	}
+	if _, err := record.DecodeEntry(e.Data); err != nil {
+		return fmt.Errorf("entry %d: %w", e.Index, err)
+	}
+	return nil
+}
