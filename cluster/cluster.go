@@ -14,7 +14,6 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -51,8 +50,8 @@ var (
 	ErrBusy = errors.New("too many changes are waiting")
 	// ErrForeign: the data directory belongs to another node or another cluster.
 	ErrForeign = errors.New("foreign data directory")
-	// ErrDamaged: the log of the only node of a cluster is damaged.
-	ErrDamaged = errors.New("the log is damaged")
+	// ErrDamaged: a file of the only node of a cluster is damaged, or one that cannot be put aside.
+	ErrDamaged = errors.New("the file is damaged")
 )
 
 // Options says what a node runs on. ID, Config, StateMachine and Snapshots are needed.
@@ -66,9 +65,8 @@ type Options struct {
 	Log          *slog.Logger       // nil: none
 	Keys         *pki.Keeper        // certificates of mutual TLS; needed if the config has "tls"
 
-	// CheckLog looks at a log before it is opened: bbolt ends the process on some damage, so
-	// a program has CheckLog of this package run by a child of its own. nil: no look.
-	CheckLog func(ctx context.Context, path string) error
+	// Found is what Inspect found in Dir a moment ago; nil: Open has it inspected.
+	Found *Inspection
 
 	// Dial makes connections to other nodes; a test cuts links here. nil: net.Dialer.
 	Dial func(network, address string, timeout time.Duration) (net.Conn, error)

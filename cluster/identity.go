@@ -70,6 +70,8 @@ type identity struct {
 	Nodes       map[string]token `json:"nodes"`             // incarnations of the other nodes
 	Promise     *foundList       `json:"promise,omitempty"` // the first start by count this disk takes part in
 	Removed     bool             `json:"removed,omitempty"` // taken out of the cluster, for good
+	Boot        token            `json:"boot"`              // of the newest start; the log holds it too, so that neither can be put back unseen
+	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field
 }
 
 // identityStore keeps the identity in its file. Safe for concurrent use.
@@ -203,11 +205,15 @@ func (s *identityStore) save() error {
 }
 
 func (s *identityStore) saveLocked() error {
+	s.id.Sum = noSum
 	b, err := json.MarshalIndent(&s.id, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the node's identity: %w", err)
 	}
-	if err := writeDurable(s.path, append(b, '\n')); err != nil {
+	b = append(b, '\n')
+	s.id.Sum = sealIdentity(b)
+	copy(b[sumAt(b):], s.id.Sum)
+	if err := writeDurable(s.path, b); err != nil {
 		return fmt.Errorf("write the node's identity: %w", err)
 	}
 	return nil

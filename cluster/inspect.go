@@ -192,14 +192,23 @@ const noSum = "00000000"
 // sealIdentity is the checksum of the text of an identity, taken with noSum in its
 // place. It is over the text, so that fields of another build count too.
 func sealIdentity(b []byte) string {
-	field := []byte(`"sum": "`)
-	at := bytes.Index(b, field)
-	if at < 0 || len(b) < at+len(field)+len(noSum) {
+	at := sumAt(b)
+	if at < 0 {
 		return ""
 	}
 	b = bytes.Clone(b)
-	copy(b[at+len(field):], noSum)
+	copy(b[at:], noSum)
 	return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli))
+}
+
+// sumAt is where the checksum is in the text: the last field of that name, for a node may be called so. -1: nowhere.
+func sumAt(b []byte) int {
+	const field = `"sum": "`
+	at := bytes.LastIndex(b, []byte(field))
+	if at < 0 || len(b) < at+len(field)+len(noSum) {
+		return -1
+	}
+	return at + len(field)
 }
 
 // logFacts is what can be told of a log by reading its file.

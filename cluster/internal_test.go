@@ -19,7 +19,6 @@ import (
 
 	"github.com/hashicorp/raft"
 
-	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -294,33 +293,6 @@ func TestRottenEntryIsNotSent(t *testing.T) {
 	err = trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{rotten}}, new(raft.AppendEntriesResponse))
 	if !errors.Is(err, record.ErrEncoding) {
 		t.Errorf("sent: %v", err)
-	}
-}
-
-func TestDamagedLogIsPutAside(t *testing.T) {
-	for _, tt := range []struct {
-		rule  string
-		nodes int
-		aside bool
-	}{
-		{"others can let the node in again", 3, true},
-		{"an only node's log may hold what nothing else does", 1, false},
-	} {
-		t.Run(tt.rule, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, logFile)
-			if err := os.WriteFile(path, []byte("no log"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			n := &Node{dir: dir, snaps: raft.NewInmemSnapshotStore(), log: slog.New(slog.DiscardHandler), config: &config.Config{Nodes: make([]config.Node, tt.nodes)}}
-			err := n.checkLog(context.Background(), func(_ context.Context, path string) error { return CheckLog(path) })
-			if tt.aside != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
-				t.Errorf("error %v", err)
-			}
-			if _, err := os.Stat(path + damagedSuffix); tt.aside != (err == nil) {
-				t.Errorf("put aside: %v", err)
-			}
-		})
 	}
 }
 

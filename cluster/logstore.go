@@ -2,9 +2,11 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -34,7 +36,11 @@ const (
 	lockTimeout = time.Second
 )
 
-var keyLogID = []byte("eider-log-id")
+// What this package keeps beside Raft's term and vote: the id of the log, and marks of starts (mark).
+var (
+	keyLogID = []byte("eider-log-id")
+	keyBoot  = []byte("eider-boot")
+)
 
 // logStore is the raft.LogStore and raft.StableStore of this node: raft-boltdb with a
 // watch on the time writes take, deletes in slices, and a lower bound on what is
@@ -96,6 +102,11 @@ func (l *logStore) logID() (t token, ok bool, err error) {
 }
 
 func (l *logStore) setLogID(t token) error { return l.bolt.Set(keyLogID, t[:]) }
+
+// mark notes a start, and which one identity.json knows of. Raft does not run yet.
+func (l *logStore) mark(boot, prior token) error {
+	return l.bolt.Set(keyBoot, append(append([]byte(nil), boot[:]...), prior[:]...))
+}
 
 func (l *logStore) close() error { return l.bolt.Close() }
 
@@ -220,11 +231,25 @@ func (l *logStore) dropStale(index uint64) error {
 	return l.DeleteRange(first, last)
 }
 
-// gap is the first index in (after, last] the log does not hold, 0 if it is whole.
+// gap is the first index in (after, last] the log does not hold, 0 if it is whole. Terms never go
+// down, nor beyond the node's own (Raft section 5.1); nothing else guards them in the file.
 func (l *logStore) gap(after uint64) (uint64, error) {
 	last, err := l.LastIndex()
 	if err != nil {
 		return 0, err
+	}
+	most, err := l.GetUint64([]byte(keyCurrentTerm))
+	switch {
+	case err != nil && err.Error() == raftboltdb.ErrKeyNotFound.Error():
+		most = math.MaxUint64 // nobody asked for a vote yet
+	case err != nil:
+		return 0, err
+	}
+	var term uint64
+	if l.snapshot != nil && after > 0 {
+		if at, t := l.snapshot(); at == after {
+			term = t
+		}
 	}
 	for i := after + 1; i <= last; i++ {
 		var e raft.Log
@@ -232,6 +257,10 @@ func (l *logStore) gap(after uint64) (uint64, error) {
 		if err == nil {
 			err = sound(&e)
 		}
+		if err == nil && (e.Index != i || e.Term < term || e.Term > most) {
+			err = fmt.Errorf("it says it is entry %d of term %d, behind one of term %d, and the node is at term %d", e.Index, e.Term, term, most)
+		}
+		term = max(term, e.Term)
 		switch {
 		case errors.Is(err, raft.ErrLogNotFound):
 			return i, nil
@@ -255,14 +284,31 @@ func (l *logStore) limit(first, last uint64) uint64 {
 }
 
 // Get and GetUint64 read what Raft keeps beside the log.
-func (l *logStore) Get(key []byte) ([]byte, error)       { return l.bolt.Get(key) }
-func (l *logStore) GetUint64(key []byte) (uint64, error) { return l.bolt.GetUint64(key) }
+func (l *logStore) Get(key []byte) ([]byte, error) {
+	b, err := l.bolt.Get(key)
+	if err != nil {
+		return nil, err
+	}
+	return unseal(key, b)
+}
+
+func (l *logStore) GetUint64(key []byte) (uint64, error) {
+	b, err := l.Get(key)
+	if err != nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, fmt.Errorf("the value of %q beside the log has %d octets", key, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
 func (l *logStore) Set(key, val []byte) error {
-	return l.retry(key, func() error { return l.bolt.Set(key, val) })
+	return l.retry(key, func() error { return l.bolt.Set(key, seal(key, val)) })
 }
 
 func (l *logStore) SetUint64(key []byte, val uint64) error {
-	return l.retry(key, func() error { return l.bolt.SetUint64(key, val) })
+	return l.Set(key, binary.BigEndian.AppendUint64(nil, val))
 }
 
 // keyCurrentTerm is the one key whose failed write makes Raft panic.

@@ -44,6 +44,7 @@ type Node struct {
 	mu       sync.Mutex
 	state    string // why Raft does not run: stateJoining, stateFailed ...
 	reason   string
+	aside    []Aside // files put aside since the start
 	lead1    leader
 	leaderCh chan struct{} // closed when lead1 changes
 
@@ -95,6 +96,13 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
+	found := o.Found
+	if found == nil {
+		if found, err = Inspect(n.dir, n.id, n.config, false, n.log); err != nil {
+			return nil, err
+		}
+	}
+	n.aside = found.Aside
 	if n.identity, err = openIdentity(n.dir, n.id, n.config); err != nil {
 		return nil, err
 	}
@@ -102,10 +110,6 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		return nil, fmt.Errorf("%w: the state in %s is that of cluster %.8s, and this node belongs to cluster %.8s; move it away to have it built from the log or the other nodes", ErrForeign, n.dir, of, id.Cluster)
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
-	if err := n.checkLog(ctx, o.CheckLog); err != nil {
-		n.cancel()
-		return nil, err
-	}
 	r, err := n.prepare(o.StateMachine)
 	if err != nil {
 		n.cancel()
@@ -157,13 +161,19 @@ func (n *Node) prepare(sm StateMachine) (*run, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
+	if r, err = n.mark(r); err != nil {
+		return nil, err
+	}
 	h, err := openHint(n.dir, logID)
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	n.machine = &machine{sm: sm, hint: h, snaps: n.snaps, log: n.log, halted: n.halt}
 	n.machine.noteSnapshot()
-	if err := n.preflight(r.logs); err != nil {
+	if r, err = n.fit(r); r == nil {
+		return nil, errors.Join(err, n.machine.hint.close())
+	}
+	if err != nil {
 		n.setState(stateFailed, err.Error())
 		n.machine.waiters.publish(sm.Applied())
 		return r, nil
@@ -171,7 +181,7 @@ func (n *Node) prepare(sm StateMachine) (*run, error) {
 	start := time.Now()
 	entries, err := n.machine.replay(r.logs, raftMaxAppend)
 	if err != nil {
-		return nil, errors.Join(err, r.close(), h.close())
+		return nil, errors.Join(err, r.close(), n.machine.hint.close())
 	}
 	n.machine.waiters.publish(sm.Applied())
 	n.log.Info("state restored", slog.Uint64("index", sm.Applied()), slog.Int("replayed", entries), slog.Duration("took", time.Since(start)))
@@ -237,15 +247,13 @@ func (n *Node) preflight(logs *logStore) error {
 		return fmt.Errorf("the newest snapshot is at index %d and only %d is applied; the state machine was not loaded from it", durable, applied)
 	}
 	if first > durable+1 {
-		return fmt.Errorf("the checkpoint ends at index %d and the log begins at %d: the entries between are lost here (an old checkpoint restored?); move %s away to let this node join anew, answers go on from the checkpoint",
-			durable, first, n.dir)
+		return fmt.Errorf("%w: the checkpoint ends at index %d and the log begins at %d, the entries between are lost here", errUnfit, durable, first)
 	}
 	switch missing, err := logs.gap(durable); {
 	case err != nil:
-		return fmt.Errorf("read the log: %w; move %s away to let this node join anew, answers go on from the checkpoint", err, n.dir)
+		return fmt.Errorf("%w: read the log: %w", errUnfit, err)
 	case missing != 0:
-		return fmt.Errorf("the checkpoint ends at index %d and the log lacks entry %d behind it (an old checkpoint restored?); move %s away to let this node join anew, answers go on from the checkpoint",
-			durable, missing, n.dir)
+		return fmt.Errorf("%w: the checkpoint ends at index %d and the log lacks entry %d behind it", errUnfit, durable, missing)
 	}
 	return nil
 }

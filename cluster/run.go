@@ -357,9 +357,12 @@ func (n *Node) supervise(r *run) {
 		if r == nil {
 			break
 		}
-		if err := n.preflight(r.logs); err != nil {
+		if r, err = n.fit(r); err != nil {
 			n.setState(stateFailed, err.Error())
 			failed = true
+		}
+		if r == nil {
+			break
 		}
 	}
 	var err error
@@ -389,7 +392,7 @@ func (n *Node) reopen(r *run, pause time.Duration) (*run, time.Duration) {
 			return nil, pause
 		}
 		pause = min(2*pause, restartMost)
-		r, err := n.newRun()
+		r, err := n.openAgain()
 		if err == nil {
 			return r, pause
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,6 +46,8 @@ type Status struct {
 	LogSlowest  string `json:"log_slowest"`  // longest append since start
 	Degraded    bool   `json:"degraded"`     // its log takes no writes
 	StalenessMS int64  `json:"staleness_ms"` // since a leader was heard of; 0 on the leader, -1 if never
+
+	Aside []Aside `json:"aside,omitempty"` // files put aside since the start
 }
 
 // Staleness is how old what this node answers with may be; ok is false if it never heard of a leader.
@@ -73,7 +76,7 @@ func (n *Node) status() Status {
 	s := Status{
 		ID: n.id, Address: n.self.RaftLoc, Cluster: id.Name, ClusterID: id.Cluster.String(), Incarnation: id.Incarnation.String(),
 		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter,
-		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1,
+		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Aside: slices.Clone(n.aside),
 	}
 	n.mu.Unlock()
 	s.Durable = n.durable()

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/eider-dns/eider/store/boltfile"
+)
+
+// errUnfit: log and checkpoint do not go together, or an entry between them is
+// damaged; Raft would panic on it, or pass over it in silence.
+var errUnfit = errors.New("log and checkpoint do not fit")
+
+// fit makes sure that Raft can run over log and checkpoint. Where they do not fit, an older
+// checkpoint most likely, the log is put aside and the node asks to be let in again under
+// a new incarnation, since its votes go too; it answers from the checkpoint meanwhile. The only
+// node of a cluster stays as it is, with an error that says what helps. Without a run there
+// is nothing to go on with. Raft does not run.
+func (n *Node) fit(r *run) (*run, error) {
+	err := n.preflight(r.logs)
+	if err == nil || !errors.Is(err, errUnfit) {
+		return r, err
+	}
+	if len(n.config.Nodes) == 1 {
+		return r, fmt.Errorf("%w; this is the only node of its cluster, so that no other can give back what is lost: stop it and move %s away to have it go on from the checkpoint, or `eider restore` a backup", err, logFile)
+	}
+	if closing := r.close(); closing != nil {
+		n.log.Warn("log not closed cleanly", slog.Any("err", closing))
+	}
+	if err := n.setAside(logFile, err); err != nil {
+		return nil, err
+	}
+	if r, err = n.openAgain(); err != nil {
+		return nil, err
+	}
+	return r, n.preflight(r.logs)
+}
+
+// openAgain opens the log after a write to it failed, or a new one in the place of one that was put aside. The
+// disk may have done more than refuse a write: what is damaged now would end the process when bbolt opens it.
+func (n *Node) openAgain() (*run, error) {
+	if _, err := readLogFacts(filepath.Join(n.dir, logFile)); errors.Is(err, boltfile.ErrDamaged) {
+		if len(n.config.Nodes) == 1 {
+			return nil, err
+		}
+		if err := n.setAside(logFile, err); err != nil {
+			return nil, err
+		}
+	}
+	r, err := n.newRun()
+	if err != nil {
+		return nil, err
+	}
+	if _, there, err := r.logs.logID(); there || err != nil {
+		return r, err
+	}
+	logID, err := n.claimLog(r.logs, n.machine.sm) // of a new incarnation of this node
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	n.machine.hint.log = logID // written with the next batch; until then the one there is about another log
+	return n.mark(r)
+}
+
+// mark leaves a mark of this start in the log and then in identity.json, so that one
+// of them that is put back from an older copy is found at the next start: votes are lost with it. A disk that takes no
+// write costs the mark alone; the log is opened anew after it, as after every failed write.
+func (n *Node) mark(r *run) (*run, error) {
+	boot, prior := newToken(), n.identity.get().Boot
+	err := r.logs.mark(boot, prior)
+	if err == nil {
+		if err := n.identity.change(func(i *identity) { i.Boot = boot }); err != nil {
+			n.log.Warn("start not marked in "+identityFile, slog.Any("err", err))
+		}
+		return r, nil
+	}
+	n.log.Warn("start not marked in the log", slog.Any("err", err))
+	if err := r.close(); err != nil {
+		n.log.Warn("log not closed cleanly", slog.Any("err", err))
+	}
+	return n.newRun()
+}
