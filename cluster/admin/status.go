@@ -37,6 +37,8 @@ type NodeStatus struct {
 	QueryAddrs []string `json:"query_addrs,omitempty"`
 	RaftAddr   string   `json:"raft_addr,omitempty"`
 	Error      string   `json:"error,omitempty"` // why it could not be asked, or what is wrong with it
+
+	SetAside []cluster.Aside `json:"set_aside,omitempty"` // files that were damaged or another's, since the start of the process
 }
 
 // RoleUnreachable is the Role of a node that did not answer.
@@ -166,7 +168,7 @@ func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
 		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, RaftAddr: st.Address, Error: st.Reason,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
-		Staleness: -1,
+		Staleness: -1, SetAside: st.Aside,
 	}
 	if d, ok := st.Staleness(); ok {
 		out.Staleness = d.Seconds()

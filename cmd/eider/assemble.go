@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -51,28 +50,33 @@ type node struct {
 	fsm       atomic.Pointer[checkpoint.FSM]
 	late      *lateProposer
 	since     atomic.Pointer[time.Time] // answering since
+	found     *cluster.Inspection       // of the data folder
 }
 
-// startNode starts in the order that has queries answered first: the store as the
+func newNode(s *settings) *node {
+	return &node{settings: s, late: newLateProposer(), log: s.log.With(slog.String("node", s.node.ID))}
+}
+
+// start starts in the order that has queries answered first: the store as the
 // disk holds it, then the sockets, then the view in memory, then Raft.
-func startNode(ctx context.Context, s *settings) (*node, error) {
-	n := &node{settings: s, late: newLateProposer(), log: s.log.With(slog.String("node", s.node.ID))}
+func (n *node) start(ctx context.Context) error {
+	s := n.settings
 	for _, w := range s.config.Warnings() {
 		n.log.Warn("unwise config", slog.String("why", w))
 	}
 	if err := os.MkdirAll(s.node.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w", err)
 	}
 	var err error
 	if n.keys, err = openKeys(s, n.log); err != nil {
-		return nil, err
+		return err
 	}
-	if n.store, err = store.Open(filepath.Join(s.node.DataDir, storeFile), store.Options{}); err != nil {
+	if err := n.openFiles(); err != nil {
 		n.closeKeys()
-		return nil, damageAdvice(err)
+		return err
 	}
 	if err := n.listen(ctx); err != nil {
-		return nil, errors.Join(err, n.abandon())
+		return errors.Join(err, n.abandon())
 	}
 	settled := make(chan error, 1)
 	go func() { settled <- n.join(ctx) }()
@@ -94,9 +98,9 @@ func startNode(ctx context.Context, s *settings) (*node, error) {
 		err = <-settled
 	}
 	if err != nil {
-		return nil, errors.Join(err, n.abandon())
+		return errors.Join(err, n.abandon())
 	}
-	return n, nil
+	return nil
 }
 
 // abandon stops a node that did not come up.
@@ -206,7 +210,7 @@ func (n *node) readiness() error {
 func (n *node) join(ctx context.Context) error {
 	s := n.settings
 	if err := n.store.Load(ctx); err != nil {
-		return damageAdvice(err)
+		return err
 	}
 	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Observe: n.observe, Log: n.log})
 	if err != nil {
@@ -215,7 +219,7 @@ func (n *node) join(ctx context.Context) error {
 	n.fsm.Store(fsm)
 	c, err := cluster.Open(ctx, cluster.Options{
 		ID: s.node.ID, Config: s.config, Dir: s.node.DataDir,
-		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, Keys: n.keys, CheckLog: checkLog,
+		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, Keys: n.keys, Found: n.found,
 		Tuning: cluster.Tuning{
 			TrailingEntries: uint64(s.config.Limits.TrailingEntries), SnapshotEntries: uint64(s.config.Limits.SnapshotEntries),
 			KeepEntries: min(uint64(s.config.Limits.TrailingEntries), cluster.DefaultKeepEntries),
@@ -226,14 +230,6 @@ func (n *node) join(ctx context.Context) error {
 	}
 	n.late.set(c)
 	return nil
-}
-
-// damageAdvice adds to the error of a damaged store what helps.
-func damageAdvice(err error) error {
-	if !errors.Is(err, store.ErrDamaged) {
-		return err
-	}
-	return fmt.Errorf("%w; move %s away to let the node build it from its log, or the whole data folder to let it take everything from the other nodes", err, storeFile)
 }
 
 // stop ends a node in the order that loses nothing: no new queries, leadership

@@ -96,6 +96,9 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 	}
 	for _, n := range st.Nodes {
 		warnExpiry(c, n)
+		for _, a := range n.SetAside {
+			line(c, "node %s: %s was put aside as %s: %s", n.ID, a.File, a.To, a.Why)
+		}
 	}
 	for _, warning := range st.Warnings {
 		line(c, "warning: %s", warning)

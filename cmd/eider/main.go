@@ -144,7 +144,6 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			queryCommand(),
 			versionCommand(),
 			completionCommand(),
-			checkLogCommand(),
 		},
 	}
 	for _, cmd := range app.Commands {

@@ -94,6 +94,7 @@ func runNode(c *cli.Context) error {
 	if err := n.stop(stopping); err != nil {
 		return errors.Join(fatal, failed("stop", err))
 	}
+	leaveClean(settings.node.DataDir)
 	return fatal
 }
 

@@ -67,6 +67,7 @@ var (
 	voterDesc        = desc("raft_voter", "1 if this node has a vote.")
 	termDesc         = desc("raft_term", "Raft term.")
 	commitDesc       = desc("raft_commit_index", "Index of the last entry known to be committed.")
+	asideDesc        = desc("files_set_aside", "Files of the data folder that were damaged or another's, and were put aside since the start of the process.")
 	appliedDesc      = desc("applied_index", "Index of the last entry the answers come from.")
 	checkpointedDesc = desc("checkpointed_index", "Index of the last entry that is durable in the store.")
 	logFirstDesc     = desc("raft_log_first_index", "Index of the first entry in the log.")
@@ -88,7 +89,7 @@ var (
 	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
 	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -195,6 +196,7 @@ func (s sink) status(st admin.NodeStatus) {
 	s.gauge(voterDesc, flag(st.Voter))
 	s.gauge(termDesc, float64(st.Term))
 	s.gauge(commitDesc, float64(st.Commit))
+	s.gauge(asideDesc, float64(len(st.SetAside)))
 	s.gauge(appliedDesc, float64(st.Applied))
 	s.gauge(checkpointedDesc, float64(st.Checkpointed))
 	s.gauge(logFirstDesc, float64(st.LogFirst))
