@@ -15,7 +15,7 @@ BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
+.PHONY: damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -26,6 +26,12 @@ run: build ## start three nodes on loopback and take ADD and REMOVE lines (Ctrl-
 	@sh examples/run.sh $(BIN)/eider
 
 cluster: run ## the same as run
+
+FOLDERS  ?= 1000
+DAMAGESEED ?= 1
+
+damage: ## start FOLDERS (1000) damaged data folders, drawn from DAMAGESEED, against running clusters
+	$(GO) test -run TestDamagedFolders -v -parallel 6 -timeout 0 ./cmd/eidertest -folders $(FOLDERS) -folder-clusters 6 -folder-seed $(DAMAGESEED)
 
 demo: build ## a story of three nodes that tells itself, in under 30 s
 	@sh examples/demo.sh $(BIN)/eider

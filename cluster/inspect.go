@@ -53,6 +53,9 @@ type inspector struct {
 
 func (in *inspector) files(clean bool) error {
 	identity, idErr := readIdentity(filepath.Join(in.dir, identityFile))
+	if idErr == nil {
+		idErr = in.owner(identity)
+	}
 	facts, logErr := logFacts{}, error(nil)
 	if path := filepath.Join(in.dir, logFile); !clean || idErr != nil {
 		facts, logErr = readLogFacts(path)
@@ -66,11 +69,11 @@ func (in *inspector) files(clean bool) error {
 			return fmt.Errorf("look at the log %s: %w", path, logErr)
 		}
 	}
-	if idErr == nil && identity.ID != "" {
-		idErr = in.owner(identity)
-		if errors.Is(idErr, ErrForeign) && logErr == nil && (!facts.there || facts.id == identity.Log) {
-			return idErr // all of it is another's
-		}
+	if errors.Is(idErr, ErrForeign) && logErr == nil && facts.there && facts.id == identity.Log {
+		return idErr // all of it is another's
+	}
+	if idErr == nil && facts.there && logErr == nil && identity.Log != (token{}) && facts.id != identity.Log && identity.Cluster != clusterToken(in.config) {
+		idErr = fmt.Errorf("it is not that of this node's %s, and not of the cluster the config makes", logFile) // so it is likelier the foreign one
 	}
 	switch {
 	case idErr != nil && !errors.Is(idErr, fs.ErrNotExist):
@@ -104,7 +107,8 @@ func (in *inspector) files(clean bool) error {
 	return in.hint(identity)
 }
 
-func (in *inspector) alone() bool { return len(in.config.Nodes) == 1 }
+// alone says whether nobody else can be in the cluster, as far as the config tells.
+func (in *inspector) alone() bool { return len(in.config.Nodes) == 1 && len(in.config.Join) == 0 }
 
 // owner says whether an identity is that of this node.
 func (in *inspector) owner(i identity) error {

@@ -88,7 +88,12 @@ func TestWhatCannotBeUsedIsPutAside(t *testing.T) {
 				must(t, os.Remove(filepath.Join(dir, name)))
 			}
 		}, nil, true},
-		{"a log with a bad page goes", flip(logFile, 3*os.Getpagesize()+9), []string{logFile}, true},
+		{"a log with bad pages goes", func(t *testing.T, dir string) {
+			b, err := os.ReadFile(filepath.Join(dir, logFile))
+			must(t, err)
+			clear(b[2*os.Getpagesize():]) // all but the meta pages
+			must(t, os.WriteFile(filepath.Join(dir, logFile), b, 0o600))
+		}, []string{logFile}, true},
 		{"a log with one meta page may lack a vote", flip(logFile, 16), []string{logFile}, true},
 		{"a log of another node goes", replace(logFile), []string{logFile}, true},
 		{"a log that is a folder goes", func(t *testing.T, dir string) {
@@ -99,6 +104,11 @@ func TestWhatCannotBeUsedIsPutAside(t *testing.T) {
 		{"an identity that is no JSON goes with the log", flip(identityFile, 0), []string{identityFile, logFile}, true},
 		{"an identity with another digit goes with the log", flip(identityFile, -1), []string{identityFile, logFile}, true},
 		{"an identity of another node goes with the log", replace(identityFile), []string{identityFile, logFile}, true},
+		{"an identity of another cluster goes with the log", func(t *testing.T, dir string) {
+			b, err := os.ReadFile(filepath.Join(atRest(t, "0", namedNodes(5)), identityFile))
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(dir, identityFile), b, 0o600))
+		}, []string{identityFile, logFile}, true},
 		{"a log without an identity goes", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, identityFile))) }, []string{logFile}, true},
 		{"a hint with a bad checksum goes", flip(hintFile, 7), []string{hintFile}, true},
 		{"a hint about another log goes", replace(hintFile), []string{hintFile}, true},
@@ -213,6 +223,24 @@ func TestTermAndVoteAreSealed(t *testing.T) {
 	must(t, l.bolt.SetUint64([]byte(keyCurrentTerm), 6))
 	if n, err := l.GetUint64([]byte(keyCurrentTerm)); n != 6 || err != nil {
 		t.Errorf("of a build before: %d, %v", n, err)
+	}
+}
+
+// A damaged entry the checkpoint holds is not needed here; others that need it get a snapshot instead.
+func TestDamagedEntryBehindTheCheckpointIsDropped(t *testing.T) {
+	l := testLogs(t, Tuning{}, 0)
+	fill(t, l, 1, 10)
+	must(t, l.bolt.StoreLog(&raft.Log{Index: 4, Term: 1, Type: raft.LogCommand, Data: []byte("rotten")}))
+	must(t, l.dropRotten(3))
+	if first, err := l.FirstIndex(); first != 1 || err != nil {
+		t.Errorf("with a checkpoint before it the log begins at %d, %v", first, err)
+	}
+	must(t, l.dropRotten(6))
+	if first, err := l.FirstIndex(); first != 5 || err != nil {
+		t.Errorf("the log begins at %d, %v", first, err)
+	}
+	if at, err := l.gap(4); at != 0 || err != nil {
+		t.Errorf("what is left: %d, %v", at, err)
 	}
 }
 

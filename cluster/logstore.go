@@ -231,6 +231,37 @@ func (l *logStore) dropStale(index uint64) error {
 	return l.DeleteRange(first, last)
 }
 
+// dropRotten drops the beginning of the log up to the last damaged entry that is in the checkpoint, too. It could not be sent
+// to a node that is behind, which then waits for ever; now it gets a snapshot.
+func (l *logStore) dropRotten(durable uint64) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	var bad, term uint64
+	for i := max(first, 1); i <= min(durable, last); i++ {
+		var e raft.Log
+		err := l.bolt.GetLog(i, &e)
+		if err == nil {
+			err = sound(&e)
+		}
+		if err != nil || e.Index != i || e.Term < term {
+			bad, term = i, 0
+			continue
+		}
+		term = e.Term
+	}
+	if bad == 0 {
+		return nil
+	}
+	l.log.Error("log dropped up to a damaged entry; the checkpoint holds it", slog.Uint64("index", bad))
+	return l.LogStore.DeleteRange(first, bad)
+}
+
 // gap is the first index in (after, last] the log does not hold, 0 if it is whole. Terms never go
 // down, nor beyond the node's own (Raft section 5.1); nothing else guards them in the file.
 func (l *logStore) gap(after uint64) (uint64, error) {

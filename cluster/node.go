@@ -237,6 +237,9 @@ func (n *Node) preflight(logs *logStore) error {
 	if err := logs.dropStale(n.durable()); err != nil {
 		return fmt.Errorf("drop a log the checkpoint is beyond: %w", err)
 	}
+	if err := logs.dropRotten(n.durable()); err != nil {
+		n.log.Warn("damaged entries behind the checkpoint not dropped; they cannot be sent to other nodes", slog.Any("err", err))
+	}
 	first, err := logs.FirstIndex()
 	if err != nil {
 		return fmt.Errorf("read the log: %w", err)

@@ -23,7 +23,7 @@ func (n *Node) fit(r *run) (*run, error) {
 	if err == nil || !errors.Is(err, errUnfit) {
 		return r, err
 	}
-	if len(n.config.Nodes) == 1 {
+	if n.alone() {
 		return r, fmt.Errorf("%w; this is the only node of its cluster, so that no other can give back what is lost: stop it and move %s away to have it go on from the checkpoint, or `eider restore` a backup", err, logFile)
 	}
 	if closing := r.close(); closing != nil {
@@ -42,7 +42,7 @@ func (n *Node) fit(r *run) (*run, error) {
 // disk may have done more than refuse a write: what is damaged now would end the process when bbolt opens it.
 func (n *Node) openAgain() (*run, error) {
 	if _, err := readLogFacts(filepath.Join(n.dir, logFile)); errors.Is(err, boltfile.ErrDamaged) {
-		if len(n.config.Nodes) == 1 {
+		if n.alone() {
 			return nil, err
 		}
 		if err := n.setAside(logFile, err); err != nil {

@@ -109,13 +109,13 @@ func verify(path string) (m fileMeta, err error) {
 // tally counts the keys of a file and sums them up by content, since what is garbage
 // is not known yet.
 type tally struct {
-	all  count
-	ids  map[uint32]*count
+	all  figures
+	ids  map[uint32]*figures
 	last uint32
-	at   *count // ids[last]
+	at   *figures // ids[last]
 }
 
-type count struct{ entries, sum uint64 }
+type figures struct{ entries, sum uint64 }
 
 func (t *tally) add(key, stored []byte) error {
 	val, crc, err := checkSummed(key, stored)
@@ -132,10 +132,10 @@ func (t *tally) add(key, stored []byte) error {
 	if len(key) >= idLen && content(key[0]) {
 		if id := binary.BigEndian.Uint32(key[1:]); t.at == nil || id != t.last {
 			if t.ids == nil {
-				t.ids = map[uint32]*count{}
+				t.ids = map[uint32]*figures{}
 			}
 			if t.ids[id] == nil {
-				t.ids[id] = &count{}
+				t.ids[id] = &figures{}
 			}
 			t.last, t.at = id, t.ids[id]
 		}

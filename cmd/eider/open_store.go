@@ -111,7 +111,10 @@ func (n *node) openFiles() (err error) {
 	return err
 }
 
-func (n *node) alone() bool { return len(n.settings.config.Nodes) == 1 }
+// alone says whether nobody else can be in the cluster, as far as the config tells.
+func (n *node) alone() bool {
+	return len(n.settings.config.Nodes) == 1 && len(n.settings.config.Join) == 0
+}
 
 // storeAside puts the store's file aside where other nodes can give its content back.
 func (n *node) storeAside(why error) error {

@@ -40,11 +40,11 @@ func TestDamagedLog(t *testing.T) {
 		answer, err := node.Line("ADD: three.zone.test A 192.0.2.3")
 		return err == nil && (strings.HasPrefix(answer, "OK") || strings.HasPrefix(answer, "UNCHANGED"))
 	}))
-	if !strings.Contains(node.Log(), "log damaged and put aside") {
+	if !strings.Contains(node.Log(), "file put aside") {
 		t.Errorf("its log does not say so:\n%s", tail(node.Log(), 2000))
 	}
-	if _, err := os.Stat(filepath.Join(node.DataDir, "raft.db.damaged")); err != nil {
-		t.Error(err)
+	if aside, err := filepath.Glob(filepath.Join(node.DataDir, "quarantine", "raft.db-*")); err != nil || len(aside) != 1 {
+		t.Errorf("put aside: %v, %v", aside, err)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestDamagedFilesOfALoneNode(t *testing.T) {
 		says       string // of a node that does not start
 	}{
 		{"a log with wiped pages", "raft.db", func(t *testing.T, path string) { zeroPages(t, path, 2, 3, 4, 5, 6, 7) }, "moving it away lets the node go on from its checkpoint"},
-		{"a log cut short", "raft.db", func(t *testing.T, path string) { must(t, os.Truncate(path, 8192)) }, "the log is damaged"},
+		{"a log cut short", "raft.db", func(t *testing.T, path string) { must(t, os.Truncate(path, 8192)) }, "only node of its cluster"},
 		{"a store cut short", "store.db", func(t *testing.T, path string) { must(t, os.Truncate(path, 8192)) }, "move store.db away"},
 		{"no store", "store.db", func(t *testing.T, path string) { must(t, os.Remove(path)) }, ""},
 		{"no log", "raft.db", func(t *testing.T, path string) { must(t, os.Remove(path)) }, ""},
