@@ -11,11 +11,12 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.da
 # Pinned tools; they are not in go.mod.
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@latest
+EXTERNAL_DNS := v0.20.0
 
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
+.PHONY: clients damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -105,6 +106,23 @@ bench-compare: $(BIN)/benchstat ## bench-go here against BASE=ref
 $(BIN)/benchstat:
 	@mkdir -p $(BIN)
 	GOBIN=$(abspath $(BIN)) $(GO) install $(BENCHSTAT)
+
+# Programs that tests point at a node and that Debian does not have; lego's module takes
+# no `go install`, so it is built as a requirement of an empty one.
+clients: $(BIN)/pebble $(BIN)/lego $(BIN)/external-dns ## build ACME and Kubernetes clients for their tests (some minutes, 1 GB of modules)
+
+$(BIN)/pebble:
+	@mkdir -p $(BIN)
+	GOBIN=$(abspath $(BIN)) $(GO) install github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1
+
+$(BIN)/external-dns:
+	@mkdir -p $(BIN)
+	GOBIN=$(abspath $(BIN)) $(GO) install sigs.k8s.io/external-dns@$(EXTERNAL_DNS)
+
+$(BIN)/lego:
+	@mkdir -p $(BIN)
+	@set -e; tmp=$$(mktemp -d); printf 'module clients\n\ngo 1.26\n\nrequire github.com/go-acme/lego/v4 v4.26.0\n' > $$tmp/go.mod; \
+	(cd $$tmp && GOFLAGS=-mod=mod $(GO) build -o $(abspath $(BIN))/lego github.com/go-acme/lego/v4/cmd/lego); rm -rf $$tmp
 
 clean: ## remove what was built; data folders stay
 	rm -rf $(BIN)

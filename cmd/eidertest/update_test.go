@@ -2,6 +2,7 @@ package eidertest_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -286,6 +287,87 @@ func TestUpdateWhileLeadersDie(t *testing.T) {
 		t.Errorf("the serial is %s, want %s", soa[2], want)
 	}
 	t.Logf("%d messages in %d packets, %d without an answer in 500 ms, over %d kills", clients*each, sent.Load(), silent.Load(), kills)
+}
+
+var increments = flag.Int("increments", 1000, "how often clients count up together in TestCountingTogether")
+
+// Clients at different nodes read a number and write the next one if it is still
+// the same (RFC 2136 section 2.4.2), over and over: no step is lost and none is done twice.
+func TestCountingTogether(t *testing.T) {
+	c := updatable(t)
+	waitAccess(t, c)
+	const name = "counter.zone.test."
+	txt := func(n int) dns.RR {
+		return &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 60}, Txt: []string{fmt.Sprint(n)}}
+	}
+	msg, _ := signedUpdate(t, time.Now(), func(m *dns.Msg) { m.Insert([]dns.RR{txt(0)}) })
+	if reply, _ := send(c.Nodes[0].Query, msg, eidertest.Patience); reply == nil || reply.Rcode != dns.RcodeSuccess {
+		t.Fatalf("the first value: %v", reply)
+	}
+	for _, n := range c.Nodes {
+		waitData(t, n, name, dns.TypeTXT, `"0"`)
+	}
+	const clients = 6
+	var done, lost atomic.Int64
+	var wg sync.WaitGroup
+	for w := range clients {
+		wg.Go(func() {
+			node := c.Nodes[w%len(c.Nodes)]
+			conn, err := dns.DialTimeout("tcp", node.Query, eidertest.Patience)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			for done.Load() < int64(*increments) {
+				data := node.Data(name, dns.TypeTXT)
+				n := 0
+				if len(data) != 1 {
+					t.Errorf("the counter is %q", data)
+					return
+				}
+				if _, err := fmt.Sscanf(strings.Trim(data[0], `"`), "%d", &n); err != nil {
+					t.Error(err)
+					return
+				}
+				if n >= *increments {
+					return
+				}
+				msg, _ := signedUpdate(t, time.Now(), func(m *dns.Msg) {
+					m.Used([]dns.RR{txt(n)})
+					m.Remove([]dns.RR{txt(n)})
+					m.Insert([]dns.RR{txt(n + 1)})
+				})
+				_ = conn.SetDeadline(time.Now().Add(eidertest.Patience))
+				if _, err := conn.Write(msg); err != nil {
+					t.Error(err)
+					return
+				}
+				reply, err := conn.ReadMsg()
+				if reply == nil {
+					t.Error(err)
+					return
+				}
+				switch reply.Rcode {
+				case dns.RcodeSuccess:
+					done.Add(1)
+				case dns.RcodeNXRrset: // another was first
+					lost.Add(1)
+				default:
+					t.Errorf("answered %s", dns.RcodeToString[reply.Rcode])
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, n := range c.Nodes {
+		waitData(t, n, name, dns.TypeTXT, fmt.Sprintf("%q", fmt.Sprint(*increments)))
+	}
+	if done.Load() != int64(*increments) {
+		t.Errorf("%d steps were answered NOERROR, and the counter is %d", done.Load(), *increments)
+	}
+	t.Logf("%d steps by %d clients, %d times another was first", done.Load(), clients, lost.Load())
 }
 
 // The commands about keys and rules, and what they say when something is wrong.
