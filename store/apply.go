@@ -275,7 +275,12 @@ func (b *batchState) remembered(id record.RequestID) (record.Result, bool) {
 	}
 	seq, ok := b.s.requests.find(id)
 	if !ok {
-		return record.Result{}, false
+		if id, _ = id.Others(); id != (record.RequestID{}) {
+			seq, ok = b.s.requests.find(id)
+		}
+		if !ok {
+			return record.Result{}, false
+		}
 	}
 	b.key = appendSeqKey(b.key[:0], spaceRequest, seq)
 	val, ok := b.tree.get(b.key)
@@ -287,10 +292,16 @@ func (b *batchState) remembered(id record.RequestID) (record.Result, bool) {
 	return res, err == nil
 }
 
-// remember keeps the answer to a request id and forgets the oldest ones.
+// remember keeps the answer to a request id, and that to the first of the senders of
+// one also as such, and forgets the oldest ones.
 func (b *batchState) remember(id record.RequestID, res *record.Result) {
 	if id == (record.RequestID{}) {
 		return
+	}
+	if _, first := id.Others(); first != (record.RequestID{}) && first != id {
+		if _, known := b.s.requests.find(first); !known {
+			b.remember(first, res)
+		}
 	}
 	c := &b.counters
 	b.val, _ = res.AppendBinary(append(b.val[:0], id[:]...)) // never an error

@@ -79,6 +79,9 @@ type Request struct {
 // Good tells whether the message was signed by Key, just now.
 func (r *Request) Good() bool { return r != nil && r.Error == NoError }
 
+// Time is the second the message says it was signed in.
+func (r *Request) Time() time.Time { return time.Unix(int64(r.time), 0) }
+
 // KeyName is the name in the TSIG record, in lower case, known or not.
 func (r *Request) KeyName() record.Name { return r.keyName }
 

@@ -37,6 +37,9 @@ const (
 	// one holds the time it was signed at and is known again for as long as
 	// the cluster remembers requests (store.MaxRequests).
 	window = 5 * time.Minute
+	// firstSecond is how long after the second it was signed in a message is not sent again:
+	// clients wait longer for an answer, and those that do not sign anew or use the same socket.
+	firstSecond = time.Second
 	// replyUDP is the size in octets told in the OPT of replies.
 	replyUDP = 1232
 
@@ -248,22 +251,33 @@ func resultCode(res *record.Result) rcode {
 	return servFail
 }
 
-// requestID is the same for a message that is sent again, to whichever node. A
-// signed message is itself, whoever brings it: replaying it does nothing. An
-// unsigned one counts as the same from one address and port for a while.
-func (a *answering) requestID() (id record.RequestID) {
+// requestID is the same for a message that is sent again, to whichever node.
+//
+// A signed message holds the second it was signed in, so replaying it does nothing. In
+// its first second it counts with the socket it came from: within that, two clients of one
+// key that do the same may by chance make the same octets, and only one of them
+// would do what both are told was done. Later it is one that is sent again, be it from
+// another socket or by a front. An unsigned one counts with its socket for a while.
+func (a *answering) requestID() record.RequestID {
 	h := sha256.New()
+	socket := sha256.Sum256([]byte(a.from.String()))
+	sender := binary.BigEndian.Uint32(socket[:])>>1 | 1
+	now := a.s.o.Now()
 	if a.sig != nil {
 		h.Write([]byte("signed\x00" + string(a.who.Key)))
+		if now.Sub(a.sig.Time()) >= firstSecond {
+			sender = 0
+		}
 	} else {
 		h.Write([]byte("unsigned\x00" + a.from.String() + "\x00"))
 		var w [8]byte
-		binary.BigEndian.PutUint64(w[:], uint64(a.s.o.Now().UnixNano()/int64(window)))
+		binary.BigEndian.PutUint64(w[:], uint64(now.UnixNano()/int64(window)))
 		h.Write(w[:])
+		sender = 0 // in the hash already
 	}
 	h.Write(a.msg)
-	copy(id[:], h.Sum(nil))
-	return id
+	sum := h.Sum(nil)
+	return record.SenderID([11]byte(sum), sender)
 }
 
 // author is who the history of a zone names. It is the same at every node for a message sent again.

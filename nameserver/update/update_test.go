@@ -449,9 +449,20 @@ func TestSentAgain(t *testing.T) {
 	again(msg, home, dns.RcodeSuccess) // although the name is in use by now
 	again(pack(t, updateMsg(t, 2, pre, add)), home, dns.RcodeYXDomain)
 	again(msg, netip.MustParseAddrPort("127.0.0.2:5353"), dns.RcodeYXDomain) // someone else's
-	signed := sign(t, updateMsg(t, 3, "two.example.org. 0 NONE ANY", "two.example.org. 60 IN A 192.0.2.78"), "good.", secret, time.Now())
+	second := time.Unix(time.Now().Unix(), 0)
+	b.o.Now = func() time.Time { return second.Add(800 * time.Millisecond) }
+	signed := sign(t, updateMsg(t, 3, "two.example.org. 0 NONE ANY", "two.example.org. 60 IN A 192.0.2.78"), "good.", secret, second)
 	again(signed, home, dns.RcodeSuccess)
-	again(signed, abroad, dns.RcodeSuccess) // itself, whoever brings it
+	again(signed, home, dns.RcodeSuccess)
+	again(signed, abroad, dns.RcodeYXDomain) // in the second it was signed: another client that happens to say the same
+	b.o.Now = func() time.Time { return second.Add(1200 * time.Millisecond) }
+	again(signed, abroad, dns.RcodeSuccess) // later: itself, whoever brings it
+	again(signed, home, dns.RcodeSuccess)
+	// What is sent again may be decided before what was sent first, which was held elsewhere.
+	overtaken := sign(t, updateMsg(t, 4, "three.example.org. 0 NONE ANY", "three.example.org. 60 IN A 192.0.2.79"), "good.", secret, second)
+	again(overtaken, abroad, dns.RcodeSuccess)
+	b.o.Now = func() time.Time { return second.Add(800 * time.Millisecond) }
+	again(overtaken, home, dns.RcodeSuccess)
 	if n := strings.Count(b.dump(), "192.0.2.77") + strings.Count(b.dump(), "192.0.2.78"); n != 2 {
 		t.Errorf("%d records", n)
 	}

@@ -1,6 +1,9 @@
 package record
 
-import "fmt"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // OpKind says what an Op does.
 type OpKind uint8
@@ -88,6 +91,43 @@ const (
 // RequestID names a change for good: a change proposed again under the same id
 // is applied once (cluster/DESIGN.md). The zero id is never remembered.
 type RequestID [16]byte
+
+// A request that anybody may send again, octet for octet, has an id made by SenderID: of what
+// it says, a mark, and of who sent it, 0 if that does not count. One from 0 is the same
+// as any there was, and one from a sender the same as one from 0 there was, but two
+// senders that say the same are two (RequestID.Others).
+const (
+	senderAt    = 12
+	senderMark  = 0x53
+	senderFirst = 1<<32 - 1 // stands for the first of all senders
+)
+
+// SenderID is the id of a request with that hash from sender, which is neither 0 nor the largest
+// number, or from whomever: 0.
+func SenderID(hash [senderAt - 1]byte, sender uint32) (id RequestID) {
+	copy(id[:], hash[:])
+	id[senderAt-1] = senderMark
+	binary.BigEndian.PutUint32(id[senderAt:], sender)
+	return id
+}
+
+// Others gives the id under which an answer is looked for too, and the one under which
+// the first is to be remembered too, the zero id for none. One in 256 ids that are random
+// passes for one with a sender, which costs it a place.
+func (id RequestID) Others() (same, first RequestID) {
+	if id[senderAt-1] != senderMark {
+		return same, first
+	}
+	other := id
+	if binary.BigEndian.Uint32(id[senderAt:]) == 0 {
+		binary.BigEndian.PutUint32(other[senderAt:], senderFirst)
+		return other, first
+	}
+	clear(other[senderAt:])
+	same = other
+	binary.BigEndian.PutUint32(other[senderAt:], senderFirst)
+	return same, other
+}
 
 // LoadID names a load: the RequestID of the change that began it.
 type LoadID = RequestID
