@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -36,6 +37,24 @@ var zoneSettings = []zoneSetting{
 	{
 		key: "journal", number: record.ZoneJournal, help: journalHelp, unset: defaultJournal,
 		parse: parseJournal, format: formatJournal,
+	},
+	{
+		key: "notify", number: record.ZoneNotify, unset: "the zone's name servers",
+		help: "who is told of changes beside the zone's name servers: ADDR[@PORT][%KEY],..., or off: nobody",
+		parse: func(text string) ([]byte, error) {
+			s, err := notify.Parse(text)
+			if err != nil {
+				return nil, err
+			}
+			return s.Encode()
+		},
+		format: func(value []byte) string {
+			s, err := notify.Decode(value)
+			if err != nil {
+				return err.Error()
+			}
+			return s.String()
+		},
 	},
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/eider-dns/eider/cluster/secrets"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/transfer"
 	"github.com/eider-dns/eider/nameserver/update"
 	"github.com/eider-dns/eider/store"
@@ -44,6 +45,7 @@ type node struct {
 	access    *access.Cache
 	updates   *update.Server
 	transfers *transfer.Server
+	notifies  *notify.Sender
 	secrets   *secrets.Keeper
 	admin     *admin.Server
 	http      *metrics.Listener // nil without http_loc
@@ -123,7 +125,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	s := n.settings
 	secret := access.NewSecret(s.config.SecretFile)
 	n.access = access.NewCache(secret)
-	n.transfers = n.newTransfers()
+	n.transfers, n.notifies = n.newTransfers(), n.newNotifies()
 	n.updates = update.New(update.Options{
 		View: func() update.View { return n.store.View() }, Access: n.access, Propose: n.late.Propose, Log: n.log,
 	})
@@ -157,7 +159,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
+		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness)
 	return err
@@ -167,10 +169,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 func (n *node) keepSecrets() *secrets.Keeper {
 	return secrets.Open(secrets.Options{
 		Proposer: n.late,
-		Leading: func() bool {
-			c := n.late.get()
-			return c != nil && c.Status().State == "leader"
-		},
+		Leading:  n.leading,
 		Setting: func() []byte {
 			v := n.store.View()
 			defer v.Close()
@@ -248,6 +247,7 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.transfers != nil {
 		n.transfers.Close() // a secondary that got part of a zone asks another node
+		n.notifies.Close()
 	}
 	if n.secrets != nil {
 		n.secrets.Close() // it proposes, and reads the store

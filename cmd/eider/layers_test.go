@@ -32,6 +32,9 @@ var layers = map[string][]string{
 	"nameserver/secondary": {"nameserver/tsig", "store/record", "zonediff"},
 	"nameserver/transfer":  {"nameserver/access", "nameserver/tsig", "store", "store/record"},
 
+	// who is told with which key, access says
+	"nameserver/notify": {"nameserver/access", "nameserver/tsig", "store/record"},
+
 	"nameserver": {
 		"nameserver/access", "nameserver/tsig",
 		"nameserver/lookup", "store", "store/record", "github.com/miekg/dns", "golang.org/x/net", "golang.org/x/sys",
@@ -42,8 +45,8 @@ var layers = map[string][]string{
 	"cluster":               {"cluster/config", "cluster/pki", "store/boltfile", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
-	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
-	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/transfer", "github.com/prometheus/client_golang"},
+	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/notify", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
+	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/notify", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},

@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/transfer"
 	"github.com/eider-dns/eider/store/record"
 )
@@ -45,6 +49,40 @@ func (n *node) accessNow() *access.Snapshot {
 }
 
 // observe is told what was applied, before those who wait for it are.
-func (n *node) observe(_ []record.ZoneSerial, _ bool) {
+func (n *node) observe(zones []record.ZoneSerial, more bool) {
 	n.dns.SetGuards(n.accessNow())
+	n.notifies.Changed(zones, more)
+}
+
+// newNotifies makes what tells secondaries of changes, while this node leads.
+func (n *node) newNotifies() *notify.Sender {
+	return notify.New(notify.Options{
+		View: func() notify.View { return n.store.View() }, Access: n.accessNow, Leading: n.leading,
+		Own: ownAddrs(n.settings.config.Nodes), Log: n.log,
+	})
+}
+
+// leading tells whether this node leads now.
+func (n *node) leading() bool {
+	c := n.late.get()
+	return c != nil && c.Status().State == "leader"
+}
+
+// ownAddrs are the addresses the nodes answer at. One that listens at all its addresses is taken to have
+// the one the others reach it at.
+func ownAddrs(nodes []config.Node) (out []netip.AddrPort) {
+	for _, node := range nodes {
+		raftHost, _, _ := net.SplitHostPort(node.RaftLoc)
+		for _, loc := range node.QueryLoc {
+			host, port, err := net.SplitHostPort(loc)
+			if a, parseErr := netip.ParseAddr(host); host == "" || parseErr == nil && a.IsUnspecified() {
+				host = raftHost
+			}
+			addr, parseErr := netip.ParseAddrPort(net.JoinHostPort(host, port))
+			if err == nil && parseErr == nil {
+				out = append(out, netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))
+			}
+		}
+	}
+	return out
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/eider-dns/eider/checkpoint"
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/transfer"
 )
 
@@ -27,6 +28,7 @@ type Sources struct {
 	Status  func() admin.NodeStatus // of this node
 
 	Transfers func() transfer.Stats
+	Notifies  func() notify.Stats
 
 	State   func() (checkpoint.Stats, bool)
 	Port    func() (PortStats, bool) // of the cluster port, once it is open
@@ -117,6 +119,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if c.from.Transfers != nil {
 		out.transfers(c.from.Transfers())
+	}
+	if c.from.Notifies != nil {
+		out.notifies(c.from.Notifies())
 	}
 	if c.from.Status != nil {
 		out.status(c.from.Status())
