@@ -161,6 +161,9 @@ func TestNsupdate(t *testing.T) {
 			return err
 		}))
 	}
+	if taken := figure(t, node, `eider_dns_updates_total{event="taken"}`); taken == 0 {
+		t.Error("no UPDATE is counted")
+	}
 }
 
 // signedUpdate is an UPDATE of zone.test signed by the key ddns at a time.

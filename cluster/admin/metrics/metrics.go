@@ -58,6 +58,7 @@ var (
 	cookiesDesc   = desc("dns_valid_cookies_total", "Queries with a valid server cookie.")
 	kernelDesc    = desc("dns_kernel_dropped_total", "UDP packets the kernel dropped at the sockets, for want of room.")
 	heldOffDesc   = desc("dns_held_off_prefixes", "Client prefixes whose flood the kernel drops before it fills the sockets.")
+	updatesDesc   = desc("dns_updates_total", "UPDATE messages: taken to be worked on, or dropped for want of a place.", "event")
 	panicsDesc    = desc("dns_panics_total", "Queries that ended in a recovered panic.")
 	latencyDesc   = desc("dns_latency_seconds", "Time from parse to reply of a sample of the queries (1 in 1024); the sum is estimated from the buckets.")
 	tcpOpenDesc   = desc("dns_tcp_connections", "TCP connections open now.")
@@ -91,7 +92,7 @@ var (
 	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
 	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -167,6 +168,8 @@ func (s sink) queries(q nameserver.Stats) {
 		s.counter(kernelDesc, float64(q.KernelDropped))
 		s.gauge(heldOffDesc, float64(q.HeldOff))
 	}
+	s.counter(updatesDesc, float64(q.Updates), "taken")
+	s.counter(updatesDesc, float64(q.UpdatesDropped), "dropped")
 	s.asides(&q)
 	s.gauge(tcpOpenDesc, float64(q.TCP.Open))
 	s.counter(tcpDesc, float64(q.TCP.Accepted), "accepted")
