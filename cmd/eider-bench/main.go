@@ -81,6 +81,8 @@ func (s *session) all(only string) error {
 			return err
 		}
 		defer os.RemoveAll(s.dir)
+	} else if s.dir, err = filepath.Abs(s.dir); err != nil { // nodes run in folders of their own
+		return err
 	}
 	s.figures = map[string]any{}
 	s.note("machine", "%d cores, %s/%s; three nodes, the load and the disk share it", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
