@@ -114,6 +114,8 @@ type zoneState struct {
 	pulled  bool // ops with OpPulled were about it
 	plain   bool // others were
 	trim    bool // the bounds of its journal were set
+
+	redigest bool // whether it has a ZONEMD, and which, was set
 }
 
 func (z *zoneState) at(ownerKey []byte) bool { return bytes.Equal(z.apexKey, ownerKey) }
@@ -203,6 +205,9 @@ func (b *batchState) finish() error {
 			b.tree.put(loadKey(b.key[:0], z.loadID), z.loading.append(b.val[:0]))
 		case z.created:
 			b.finishCreated(z)
+			if a, digested := b.digest(z); digested {
+				b.writeDigest(z, z.serial, a)
+			}
 			b.keepStart(z)
 		default:
 			b.finishZone(z)

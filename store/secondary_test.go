@@ -19,7 +19,9 @@ func TestSecondaryZones(t *testing.T) {
 	turn := []record.Op{zoneSet(apex, record.ZoneSecondary, "primaries")}
 	add := func(lines ...string) []record.Op { return storetest.Add(t, lines...) }
 	remove := func(lines ...string) []record.Op { return storetest.Remove(t, lines...) }
-	soa := func(serial string) string { return "example.org. 3600 SOA ns.example.org. admin.example.org. " + serial + " 1 1 1 1" }
+	soa := func(serial string) string {
+		return "example.org. 3600 SOA ns.example.org. admin.example.org. " + serial + " 1 1 1 1"
+	}
 	join := func(lists ...[]record.Op) (out []record.Op) {
 		for _, l := range lists {
 			out = append(out, l...)

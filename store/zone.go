@@ -152,7 +152,15 @@ func (b *batchState) finishCreated(z *zoneState) {
 func (b *batchState) finishZone(z *zoneState) {
 	ch := &b.ch
 	mine := ch.ofZone(z.id)
-	if len(mine) == 0 {
+	if len(mine) == 0 && !z.redigest {
+		return
+	}
+	algorithm, digested := b.digest(z)
+	if digested {
+		if mine = b.touchDigest(z, mine, algorithm); len(mine) == 0 {
+			return
+		}
+	} else if len(mine) == 0 {
 		return
 	}
 	soaKey := appendSetKey(nil, spaceRRset, z.id, z.apexKey, record.TypeSOA)
@@ -167,6 +175,9 @@ func (b *batchState) finishZone(z *zoneState) {
 	serial := b.laterSerial(z.apexKey, z.serial, now.Serial)
 	if serial != now.Serial {
 		b.writeSerial(z, serial)
+	}
+	if digested {
+		b.writeDigest(z, serial, algorithm)
 	}
 	d := diffWriter{from: z.serial, to: serial, index: b.index, time: b.time, by: b.by}
 	newSOA, _ := b.tree.get(soaKey)

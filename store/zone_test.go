@@ -10,7 +10,7 @@ import (
 )
 
 // newZone is a zone create (or ensure, or what k is) with a serial.
-func newZone(t *testing.T, k record.OpKind, apex string, serial uint32) record.Op {
+func newZone(t testing.TB, k record.OpKind, apex string, serial uint32) record.Op {
 	t.Helper()
 	soa := storetest.Op(t, k, fmt.Sprintf("%s 300 SOA ns.%s admin.%s %d 3600 600 86400 60", apex, apex, apex, serial))
 	ns := storetest.Op(t, k, fmt.Sprintf("%s 300 NS ns.%s", apex, apex))

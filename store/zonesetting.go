@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/store/zonemd"
 )
 
 // Settings of a zone are kept by its apex and not with its content, so that they stay
@@ -56,6 +57,7 @@ func (b *batchState) zoneSetting(op *record.Op) error {
 		b.turnSecondary(z, value)
 	}
 	z.trim = z.trim || op.Type == record.ZoneJournal
+	z.redigest = z.redigest || op.Type == record.ZoneZONEMD && !bytes.Equal(value, b.zoneSettingValue(z.apexKey, op.Type))
 	b.key = appendZoneSettingKey(b.key[:0], z.apexKey, op.Type)
 	switch {
 	case value != nil:
@@ -76,6 +78,11 @@ func checkZoneSetting(n record.ZoneSetting, value []byte) error {
 	}
 	if n == record.ZoneSerialPolicy {
 		if _, err := record.ParseSerialPolicy(string(value)); err != nil {
+			return refuse(record.CauseRule, "%v", err)
+		}
+	}
+	if n == record.ZoneZONEMD {
+		if _, err := zonemd.ParseAlgorithm(string(value)); err != nil {
 			return refuse(record.CauseRule, "%v", err)
 		}
 	}

@@ -34,7 +34,8 @@ const (
 // Loader loads zone files through any Proposer: a file is validated wholly
 // before anything of it is proposed, goes through the log in changes of
 // loadChunk octets, and its zone becomes visible all at once or not at all.
-// Memory is bounded whatever the size of the file.
+// Memory is bounded whatever the size of the file, but for one with a ZONEMD, which is read
+// wholly to be compared with it.
 type Loader struct {
 	Proposer Proposer
 	IfAbsent bool // a zone that exists or ever did is left alone (OpIfAbsent)
@@ -122,7 +123,8 @@ func (r *loadRun) file(ctx context.Context, src Source) error {
 	start := time.Now()
 	keep := newBuilder(1) // what fits one change needs no second reading
 	watch := cnameWatch{path: src.Path, next: keep.keep}
-	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), watch.take)
+	digests := digestWatch{next: watch.take}
+	sum, err := zonefile.ReadFile(src.Path, r.options(src, true), digests.take)
 	if err == nil && r.Lenient && r.Warn != nil && sum.Form != zonefile.Ancestor { // whose reader has warned
 		watch.tell(r.Warn)
 	}
@@ -137,6 +139,9 @@ func (r *loadRun) file(ctx context.Context, src Source) error {
 			r.each(Loaded{Source: src, Zone: apex, Unchanged: true})
 		}
 		return nil
+	}
+	if err := r.checkDigests(src, &digests, sum); err != nil {
+		return r.bad(Loaded{Source: src, Err: err})
 	}
 	if len(sum.Apexes) == 1 && !keep.overflow {
 		return r.add(ctx, src, sum, keep, start)

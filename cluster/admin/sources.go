@@ -88,8 +88,19 @@ func originOf(path string) record.Name {
 func CheckFile(src Source, lenient bool) (zonefile.Report, error) {
 	r := loadRun{Loader: &Loader{Lenient: lenient}}
 	report, err := zonefile.Check(src.Path, r.options(src, false))
-	if err == nil && report.Errors() == 0 {
-		err = checkApexes(src, report.Summary)
+	if err != nil || report.Errors() > 0 {
+		return report, err
+	}
+	if err := checkApexes(src, report.Summary); err != nil {
+		return report, err
+	}
+	var w digestWatch
+	if _, err := zonefile.ReadFile(src.Path, r.options(src, false), w.take); err != nil {
+		return report, err
+	}
+	found, err := w.digests(src.Path, r.options(src, false), report.Summary)
+	for _, f := range found {
+		report.Findings = append(report.Findings, zonefile.Finding{Fatal: f.bad && !lenient, File: f.at.File, Line: f.at.Line, Column: f.at.Column, What: f.err.Error()})
 	}
 	return report, err
 }
@@ -98,9 +109,13 @@ func CheckFile(src Source, lenient bool) (zonefile.Report, error) {
 // says why a load would leave it out before anything is proposed.
 func ReadSource(src Source, lenient bool) error {
 	r := loadRun{Loader: &Loader{Lenient: lenient}}
-	sum, err := zonefile.ReadFile(src.Path, r.options(src, false), nil)
+	var w digestWatch
+	sum, err := zonefile.ReadFile(src.Path, r.options(src, false), w.take)
 	if err == nil {
 		err = checkApexes(src, sum)
+	}
+	if err == nil {
+		err = r.checkDigests(src, &w, sum)
 	}
 	return err
 }

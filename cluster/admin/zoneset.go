@@ -10,16 +10,18 @@ import (
 	"strings"
 
 	"github.com/eider-dns/eider/nameserver/notify"
+	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/store/zonemd"
 )
 
 // zoneSetting is one setting of a zone as an operator writes it.
 type zoneSetting struct {
 	key    string
 	number record.ZoneSetting
-	help   string // what it means, and the form of its value
-	unset  string // what holds without it
-	parse  func(text string) (value []byte, err error)
+	help   string                                      // what it means, and the form of its value
+	unset  string                                      // what holds without it
+	parse  func(text string) (value []byte, err error) // nil takes it away
 	format func(value []byte) string
 }
 
@@ -55,6 +57,18 @@ var zoneSettings = []zoneSetting{
 			}
 			return s.String()
 		},
+	},
+	{
+		key: "zonemd", number: record.ZoneZONEMD, unset: "off",
+		help: fmt.Sprintf("a digest of the zone (RFC 8976) made with each change: sha384, sha512 or off; up to %d records, not for signed zones", store.MaxZONEMDRecords),
+		parse: func(text string) ([]byte, error) {
+			if text == "off" {
+				return nil, nil
+			}
+			_, err := zonemd.ParseAlgorithm(text)
+			return []byte(text), err
+		},
+		format: func(value []byte) string { return string(value) },
 	},
 }
 
@@ -93,7 +107,9 @@ func ParseZoneSettings(apex record.Name, words []string) ([]record.Op, error) {
 			if len(value) > record.MaxSetting {
 				return nil, fmt.Errorf("%s: the value takes %d octets, at most %d are kept", s.key, len(value), record.MaxSetting)
 			}
-			op.Data = [][]byte{value}
+			if value != nil {
+				op.Data = [][]byte{value}
+			}
 		}
 		ops = append(ops, op)
 	}

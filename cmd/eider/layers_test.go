@@ -16,7 +16,8 @@ const module = "github.com/eider-dns/eider/"
 var layers = map[string][]string{
 	"store/record":      {},
 	"store/boltfile":    {}, // tests make files with bbolt
-	"store":             {"store/boltfile", "store/record", "go.etcd.io/bbolt"},
+	"store":             {"store/boltfile", "store/record", "store/zonemd", "go.etcd.io/bbolt"},
+	"store/zonemd":      {"store/record"},
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},
@@ -45,7 +46,7 @@ var layers = map[string][]string{
 	"cluster":               {"cluster/config", "cluster/pki", "store/boltfile", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
-	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/notify", "nameserver/tsig", "store", "store/record", "zonefile", "golang.org/x/net"},
+	"cluster/admin":         {"cluster", "nameserver/access", "nameserver/notify", "nameserver/tsig", "store", "store/record", "store/zonemd", "zonefile", "golang.org/x/net"},
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/notify", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,5 +217,54 @@ func TestHistoryNamesWhoeverCame(t *testing.T) {
 	}
 	if out := run(t, c, "zone", "history", "zone.test", "--limit", "1", "--diff", "-n", node.ID); !strings.Contains(out, "   + address.zone.test. 60 IN AAAA 2001:db8::1\n") {
 		t.Errorf("with --diff:\n%s", out)
+	}
+}
+
+// A zone with a digest: right at every serial and node, by the judgement of ldns too, and a file that
+// is not what its digest says is not loaded.
+func TestZONEMDThroughTheBinary(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	judge, ldnsErr := exec.LookPath("ldns-verify-zone")
+	file := filepath.Join(c.Dir, "dumped.zone")
+	verify := func(node int) {
+		t.Helper()
+		want := serialAt(t, c.Nodes[node])
+		if got := c.Nodes[node].Data("zone.test.", dns.TypeZONEMD); len(got) != 1 || !strings.HasPrefix(got[0], strconv.Itoa(int(want))+" 1 ") {
+			t.Fatalf("ZONEMD at node %d: %q, the serial is %d", node, got, want)
+		}
+		run(t, c, "zone", "dump", "zone.test", "-n", strconv.Itoa(node), "-o", file)
+		if out, err := exec.Command(c.Bin, "zone", "check", file).CombinedOutput(); err != nil {
+			t.Fatalf("zone check: %v\n%s", err, out)
+		}
+		if ldnsErr == nil {
+			if out, err := exec.Command(judge, "-Z", file).CombinedOutput(); err != nil {
+				t.Fatalf("ldns-verify-zone: %v\n%s", err, out)
+			}
+		}
+	}
+	run(t, c, "zone", "set", "zone.test", "zonemd=sha384")
+	verify(0)
+	for i := range 8 {
+		node := c.Nodes[i%3]
+		wantLine(t, node, fmt.Sprintf("ADD: N%d.Sub.zone.test %d TXT \"%d\" \"Two\"", i%7, 60+i, i), "OK")
+		if i == 4 {
+			run(t, c, "zone", "set", "zone.test", "zonemd=sha512", "-n", node.ID)
+		}
+		verify(i % 3)
+	}
+	b, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, []byte(strings.Replace(string(b), "192.0.2.80", "192.0.2.81", 1)), 0o644))
+	if out, err := c.Run("zone", "load", file, "-c", c.Config); err == nil || !strings.Contains(out, "not what its ZONEMD says") {
+		t.Errorf("an edited file was loaded: %v\n%s", err, out)
+	}
+	run(t, c, "zone", "load", "--lenient", file)
+	verify(0) // made anew
+	run(t, c, "zone", "set", "zone.test", "zonemd=off")
+	if got := c.Nodes[0].Data("zone.test.", dns.TypeZONEMD); len(got) != 0 {
+		t.Errorf("with zonemd=off: %q", got)
+	}
+	if ldnsErr != nil {
+		t.Log("ldns-verify-zone is not installed (Debian: ldnsutils), so nobody else judged")
 	}
 }

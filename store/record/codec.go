@@ -63,7 +63,7 @@ func (c *Change) AppendBinary(dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
-	if n := len(dst) - start; n > MaxChange {
+	if n := c.sizeOf(len(dst) - start); n > MaxChange {
 		return dst, fmt.Errorf("a change is %d octets long, at most %d are allowed; split it", n, MaxChange)
 	}
 	return dst, nil
@@ -82,6 +82,15 @@ func (c *Change) version() byte {
 		return changeBy
 	}
 	return changePlain
+}
+
+// sizeOf is what of the octets of c's encoding counts for MaxChange: the author does not, so that
+// no change gets too long on its way by getting one.
+func (c *Change) sizeOf(octets int) int {
+	if c.version() < changeBy {
+		return octets
+	}
+	return octets - 1 - len(c.By)
 }
 
 // Level is the feature level (Entry.Level) a node needs for an encoded change: the version it is
@@ -215,7 +224,7 @@ func (r *reader) data() [][]byte {
 // same octets. The result shares b.
 func DecodeChange(b []byte) (Change, error) {
 	var c Change
-	if len(b) > MaxChange {
+	if len(b) > MaxChange+1+MaxBy {
 		return c, fmt.Errorf("%w: a change of %d octets, at most %d are allowed", ErrEncoding, len(b), MaxChange)
 	}
 	r := reader{b: b}
@@ -249,6 +258,9 @@ func DecodeChange(b []byte) (Change, error) {
 	}
 	if r.err == nil && len(r.b) > 0 {
 		r.fail(fmt.Sprintf("%d octets too many", len(r.b)))
+	}
+	if r.err == nil && c.sizeOf(len(b)) > MaxChange {
+		r.fail(fmt.Sprintf("a change of %d octets, at most %d are allowed", len(b), MaxChange))
 	}
 	if r.err == nil && version != c.version() {
 		r.fail(fmt.Sprintf("change version %d where %d would do", version, c.version()))

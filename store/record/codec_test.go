@@ -93,7 +93,7 @@ func TestChangeLimits(t *testing.T) {
 			t.Errorf("%s: encoded", tt.rule)
 		}
 	}
-	if _, err := DecodeChange(make([]byte, MaxChange+1)); !errors.Is(err, ErrEncoding) {
+	if _, err := DecodeChange(make([]byte, MaxChange+MaxBy+2)); !errors.Is(err, ErrEncoding) {
 		t.Errorf("decode over MaxChange: %v", err)
 	}
 }
