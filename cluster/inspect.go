@@ -75,6 +75,9 @@ func (in *inspector) files(clean bool) error {
 	if idErr == nil && facts.there && logErr == nil && identity.Log != (token{}) && facts.id != identity.Log && identity.Cluster != clusterToken(in.config) {
 		idErr = fmt.Errorf("it is not that of this node's %s, and not of the cluster the config makes", logFile) // so it is likelier the foreign one
 	}
+	if idErr == nil && facts.there && logErr == nil && facts.id == identity.Log && !facts.follows(identity.Boot) {
+		return in.notOfOneTime(identity)
+	}
 	switch {
 	case idErr != nil && !errors.Is(idErr, fs.ErrNotExist):
 		if err := in.aside(identityFile, idErr); err != nil {
@@ -88,8 +91,6 @@ func (in *inspector) files(clean bool) error {
 		}
 	case facts.there && logErr == nil && identity.Log != (token{}) && facts.id != identity.Log:
 		logErr = fmt.Errorf("it is not that of this node's %s", identityFile)
-	case facts.there && logErr == nil && identity.Log != (token{}) && !facts.follows(identity.Boot):
-		logErr = fmt.Errorf("it and %s are not of the same time: one of them was put back, and votes are lost", identityFile)
 	case identity.Admitted:
 		in.found.Cluster = identity.Cluster
 	}
@@ -103,6 +104,21 @@ func (in *inspector) files(clean bool) error {
 	}
 	if idErr != nil && !in.alone() {
 		in.found.Cluster = clusterToken(in.config) // a state of any other cluster is not to be trusted
+	}
+	return in.hint(identity)
+}
+
+// notOfOneTime puts log and identity aside, one of which was put back from an older copy: with the log votes are lost, and an
+// old identity believes in incarnations of other nodes that are gone.
+func (in *inspector) notOfOneTime(identity identity) error {
+	why := errors.New("log and identity are not of the same time: one of them was put back from an older copy")
+	for _, name := range []string{identityFile, logFile} {
+		if err := in.aside(name, why); err != nil {
+			return err
+		}
+	}
+	if identity.Admitted {
+		in.found.Cluster = identity.Cluster
 	}
 	return in.hint(identity)
 }

@@ -118,7 +118,7 @@ func TestWhatCannotBeUsedIsPutAside(t *testing.T) {
 			s.id, err = readIdentity(s.path)
 			must(t, err)
 			must(t, s.change(func(i *identity) { i.Boot = newToken() }))
-		}, []string{logFile}, true},
+		}, []string{identityFile, logFile}, true},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			c := namedNodes(3)

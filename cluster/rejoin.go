@@ -73,7 +73,11 @@ func (n *Node) mark(r *run) (*run, error) {
 	if err == nil {
 		if err := n.identity.change(func(i *identity) { i.Boot = boot }); err != nil {
 			n.log.Warn("start not marked in "+identityFile, slog.Any("err", err))
+			return r, nil
 		}
+		err = r.logs.mark(boot, boot) // the one from before is not believed any more
+	}
+	if err == nil {
 		return r, nil
 	}
 	n.log.Warn("start not marked in the log", slog.Any("err", err))

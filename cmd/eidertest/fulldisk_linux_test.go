@@ -1,0 +1,134 @@
+package eidertest_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// smallDisk is enough for a node with a small zone, and filled at once.
+const smallDisk = "48m"
+
+// onSmallDisks gives each node a file system of its own for its data.
+func onSmallDisks(t *testing.T, c *eidertest.Cluster) {
+	t.Helper()
+	for _, node := range c.Nodes {
+		must(t, os.MkdirAll(node.DataDir, 0o700))
+		if err := syscall.Mount("eider-test", node.DataDir, "tmpfs", 0, "mode=0700,size="+smallDisk); err != nil {
+			t.Skipf("a small disk needs the right to mount: %v", err)
+		}
+		t.Cleanup(func() { // after the nodes were killed
+			if err := syscall.Unmount(node.DataDir, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func ballast(node *eidertest.Node) string { return filepath.Join(node.DataDir, "ballast") }
+
+// fillDisk leaves no octet free.
+func fillDisk(t *testing.T, node *eidertest.Node) {
+	t.Helper()
+	f, err := os.Create(ballast(node))
+	must(t, err)
+	defer f.Close()
+	for block := make([]byte, 1<<20); len(block) > 0; {
+		if _, err := f.Write(block); errors.Is(err, syscall.ENOSPC) {
+			block = block[:len(block)/2]
+		} else {
+			must(t, err)
+		}
+	}
+}
+
+// A full disk, of one node, of the leader, of all: no process ends and no query is lost; changes are refused with the
+// reason, or made by those that can; when there is space again all is normal by itself.
+func TestFullDisks(t *testing.T) {
+	dir := t.TempDir()
+	c, err := eidertest.New(eider, dir, 3, nil)
+	must(t, err)
+	onSmallDisks(t, c)
+	t.Cleanup(c.StopAll) // before the file systems go
+	must(t, os.WriteFile(zoneFile(c), []byte(zone), 0o644))
+	for i, node := range c.Nodes {
+		args := []string{}
+		if i == 0 {
+			args = []string{"-z", zoneFile(c)}
+		}
+		must(t, node.Start(args...))
+	}
+	for _, node := range c.Nodes {
+		waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
+	}
+	right := func(m *dns.Msg) bool {
+		return m.Rcode == dns.RcodeSuccess && len(m.Answer) == 1 && strings.HasSuffix(m.Answer[0].String(), "192.0.2.80")
+	}
+	var probes []*eidertest.Probe
+	for _, node := range c.Nodes {
+		p, err := node.Probe(100, "www.zone.test.", dns.TypeA, right)
+		must(t, err)
+		probes = append(probes, p)
+	}
+	takes := func(what string, node *eidertest.Node, name string) {
+		t.Helper()
+		must(t, eidertest.Until(what, func() bool {
+			got, err := node.Line("ADD: " + name + ".zone.test A 192.0.2.9")
+			return err == nil && (strings.HasPrefix(got, "OK") || strings.HasPrefix(got, "UNCHANGED"))
+		}))
+	}
+
+	leader := leaderOf(t, c)
+	full, other := c.Nodes[(leader+1)%3], c.Nodes[(leader+2)%3]
+	fillDisk(t, full)
+	takes("a change while a follower's disk is full", other, "one")
+	must(t, os.Remove(ballast(full)))
+	takes("a change at the node that has space again", full, "one-after")
+
+	leader = leaderOf(t, c)
+	full, other = c.Nodes[leader], c.Nodes[(leader+1)%3]
+	fillDisk(t, full)
+	// There is room within its files for a while.
+	must(t, eidertest.Until("another leader", func() bool {
+		_, err := other.Line(fmt.Sprintf("ADD: big.zone.test TXT %q", strings.Repeat("x", 250)))
+		_, err2 := other.Line("REMOVE: big.zone.test TXT")
+		return err == nil && err2 == nil && leaderOf(t, c) != leader
+	}))
+	takes("a change while the disk of the leader from before is full", other, "leader")
+	must(t, os.Remove(ballast(full)))
+	takes("a change at the leader from before", full, "leader-after")
+
+	for _, node := range c.Nodes {
+		fillDisk(t, node)
+	}
+	for _, node := range c.Nodes {
+		must(t, eidertest.Until("a refusal with the reason", func() bool {
+			got, err := node.Line("ADD: none.zone.test A 192.0.2.9")
+			return err == nil && strings.HasPrefix(got, "UNAVAILABLE: ")
+		}))
+	}
+	for _, node := range c.Nodes {
+		must(t, os.Remove(ballast(node)))
+	}
+	for _, node := range c.Nodes {
+		takes("a change when all have space again", node, "all-"+node.ID)
+	}
+	for i, node := range c.Nodes {
+		for _, name := range []string{"one", "one-after", "leader", "leader-after", "all-0", "all-1", "all-2"} {
+			waitData(t, node, name+".zone.test.", dns.TypeA, "192.0.2.9")
+		}
+		must(t, probes[i].Stop())
+		if !node.Running() {
+			t.Errorf("node %s ended:\n%s", node.ID, tail(node.Log(), 2000))
+		}
+	}
+	sameStores(t, c)
+}
