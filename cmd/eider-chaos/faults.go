@@ -32,6 +32,7 @@ var kinds = []kind{
 	{name: "pause-most", least: 200 * time.Millisecond, most: 3 * time.Second, run: func(f *injection) { f.paused(f.some(len(f.s.nodes)/2 + 1)...) }},
 	{name: "restart", least: 0, most: time.Second, run: restart},
 	{name: "churn", least: 3 * time.Second, most: 6 * time.Second, run: churn},
+	{name: "transfers", least: 5 * time.Second, most: 9 * time.Second, run: transfers},
 
 	{name: "part-one", network: true, least: time.Second, most: 6 * time.Second, run: func(f *injection) { f.split(f.any()) }},
 	{name: "part-leader", network: true, least: time.Second, most: 6 * time.Second, run: func(f *injection) { f.split(f.leader()) }},
@@ -291,6 +292,25 @@ func churn(f *injection) {
 		n.resume()
 		f.wait(300 * time.Millisecond)
 	}
+}
+
+// transfers moves leadership to one node after another, every two seconds. One that fails is no
+// failure: the node may be out of reach; that changes go on is what the history shows.
+func transfers(f *injection) {
+	for end := time.Now().Add(f.length); time.Now().Before(end) && f.ctx.Err() == nil; f.wait(transferEvery) {
+		n := f.any()
+		f.log("to %s: %v", n.ID, f.transfer(n))
+	}
+}
+
+// transferEvery is the pause between two transfers.
+const transferEvery = 2 * time.Second
+
+// transfer asks any node to have n lead.
+func (f *injection) transfer(n *node) error {
+	ctx, cancel := context.WithTimeout(f.ctx, proposeTime)
+	defer cancel()
+	return f.any().client.TransferLeadership(ctx, n.ID)
 }
 
 // split cuts nodes off from all others, both ways.

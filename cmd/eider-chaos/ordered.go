@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -166,20 +165,17 @@ func stallLeader(f *injection) {
 
 // lead makes a node the leader.
 func (f *injection) lead(n *node) error {
+	var last error
 	for range 10 {
-		l := f.leader()
-		if l == n {
+		if f.leader() == n {
 			return nil
 		}
-		f.log("pauses leader %s to have %s lead", l.ID, n.ID)
-		l.pause()
-		f.wait(1500 * time.Millisecond)
-		l.resume()
+		last = f.transfer(n)
 		if err := f.s.wholeWithin(healTime); err != nil {
 			return err
 		}
 	}
-	return errors.New("another node led each time")
+	return fmt.Errorf("leadership did not come to node %s: %w", n.ID, last)
 }
 
 // jumpClocks moves wall clocks by an hour, some ahead and some back, and back again.
