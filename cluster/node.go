@@ -32,9 +32,10 @@ type Node struct {
 	calls    *callers
 	members  *members
 
-	running atomic.Pointer[run] // nil while Raft does not run
-	safe    atomic.Uint64       // entries up to here are in every live node's checkpoint
-	heard   atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
+	running  atomic.Pointer[run] // nil while Raft does not run
+	safe     atomic.Uint64       // entries up to here are in every live node's checkpoint
+	heard    atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
+	haltedAt atomic.Int64        // when the state machine stopped, Unix nanoseconds; 0: it has not
 
 	lastTable atomic.Pointer[readTable] // of members, as read last
 	verdict   chan error                // why Raft must not run on this disk any more
@@ -103,6 +104,9 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		}
 	}
 	n.aside = found.Aside
+	if at := LastContact(n.dir); !at.IsZero() {
+		n.heard.Store(at.UnixNano())
+	}
 	if n.identity, err = openIdentity(n.dir, n.id, n.config); err != nil {
 		return nil, err
 	}
@@ -275,6 +279,7 @@ func (n *Node) halt(why error) {
 	n.mu.Lock()
 	first := n.reason == ""
 	n.reason = why.Error()
+	n.haltedAt.CompareAndSwap(0, time.Now().UnixNano())
 	n.mu.Unlock()
 	if first {
 		n.log.Error("state machine stopped, answers go on from before", slog.Any("err", why))

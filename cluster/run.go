@@ -104,6 +104,7 @@ func (r *run) start() error {
 	r.wg.Go(r.watch)
 	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend) })
 	r.wg.Go(r.serveReads)
+	r.wg.Go(r.noteContacts)
 	r.wg.Go(r.keep)
 	r.wg.Go(r.prod)
 	r.wg.Go(func() { n.members.run(r) })

@@ -99,6 +99,9 @@ func (n *Node) status() Status {
 	} else {
 		s.StalenessMS = 0
 	}
+	if at := n.haltedAt.Load(); at != 0 { // it hears, and takes nothing in
+		s.StalenessMS = max(s.StalenessMS, time.Since(time.Unix(0, at)).Milliseconds())
+	}
 	return s
 }
 

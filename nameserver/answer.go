@@ -138,6 +138,10 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 		return s.short(w, packet, t, rcodeServFail, edeNotReady)
 	}
 	defer view.Close()
+	stale := s.isStale(w, view)
+	if stale && s.o.Stale.Refuse {
+		return s.short(w, packet, t, rcodeServFail, edeInvalidData)
+	}
 	if rules := s.guards.Load(); rules == nil {
 		lookup.Resolve(view, &m.q, &w.answer)
 	} else {
@@ -150,6 +154,9 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 			ede = edeProhibited
 		}
 		return s.short(w, packet, t, code, ede)
+	}
+	if stale && ede == edeNone {
+		ede = edeStale
 	}
 	if v := s.limitAnswer(w, t); v != verdictSend {
 		return s.limited(w, packet, t, v)
@@ -168,9 +175,11 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 // Extended errors (RFC 8914), told to those who speak EDNS.
 const (
 	edeNone             = 0
+	edeStale            = 3
 	edeNotReady         = 14
 	edeProhibited       = 18
 	edeNotAuthoritative = 20
+	edeInvalidData      = 24
 )
 
 // outcomeRcode is the one place where an outcome becomes an rcode (RFC 6604 for those behind aliases).

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -39,6 +40,8 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 		_, questions := goldenZones(t, file)
 		memory, _ := storeViews(t, readArchive(t, filepath.Join("testdata", file+".txtar")))
 		s := testServer(t, memory)
+		s.o.Stale.Expire = true // which costs a look at the SOA
+		s.SetStale(time.Hour)
 		w := newScratch(s.stats.worker())
 		for _, q := range questions {
 			m, transport := parseQuestion(t, q)

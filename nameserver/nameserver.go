@@ -84,6 +84,8 @@ type Options struct {
 	// connection brought together, in order, and gives nil for no answer. The packets are its own.
 	Update func(packets [][]byte, from netip.AddrPort, tcp bool) (replies [][]byte)
 
+	Stale Stale // what becomes of answers while this node is cut off
+
 	Log *slog.Logger // nil: none
 }
 
@@ -109,6 +111,7 @@ type Server struct {
 	asides  asides
 	guards  atomic.Pointer[access.Snapshot] // nil: no rule is about queries
 	clock   clock
+	stale   stale
 	access  *prefixTable // nil: everyone
 	rate    *rateLimiter // nil: no limit
 	exempt  *prefixTable // from rate

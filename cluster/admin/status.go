@@ -26,6 +26,7 @@ type NodeStatus struct {
 	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
 
 	Staleness        float64   `json:"staleness_seconds"` // since it last heard of a leader; 0 on the leader, -1 if never
+	Stale            bool      `json:"stale"`             // beyond its stale_limit
 	QueriesPerSecond float64   `json:"queries_per_second"`
 	Queries          uint64    `json:"queries"` // since start
 	Zones            int       `json:"zones"`

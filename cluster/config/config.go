@@ -88,7 +88,23 @@ type Node struct {
 	KeyFile    string
 	Voter      bool
 	Labels     map[string]string
+	Stale      Stale // what it does while cut off
 }
+
+// Stale says what a node does that has heard of no leader for long.
+type Stale struct {
+	Limit  time.Duration // its answers are stale after so long; 0: never, unless Expire
+	Expire bool          // those of each zone after the EXPIRE of its SOA
+	Answer string        // StaleAnswer, StaleEDE or StaleServfail
+}
+
+// What becomes of stale answers.
+const (
+	StaleAnswer   = "answer"   // they go out as they are
+	StaleEDE      = "ede"      // they go out with EDE 3, stale answer (RFC 8914)
+	StaleServfail = "servfail" // SERVFAIL with EDE 24, invalid data
+	staleExpire   = "expire"   // in the place of a limit
+)
 
 // Timeouts of the cluster. Every node must have the same.
 type Timeouts struct {

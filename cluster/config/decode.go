@@ -176,16 +176,45 @@ func (d *decoder) node(path, id string, o *object) Node {
 		{"key_file", d.string(&n.KeyFile, `"tls/node-0.key"`)},
 		{"voter", d.bool(&n.Voter, "true")},
 		{"labels", func(path string, v any) { d.labels(path, v, &n) }},
+		{"stale_limit", func(path string, v any) { d.staleLimit(path, v, &n.Stale) }},
+		{"stale_answer", d.string(&n.Stale.Answer, `"ede"`)},
 	})
 	for _, need := range []struct{ key, example string }{{"raft_loc", "127.0.0.1:4321"}, {"query_loc", "127.0.0.1:10053"}} {
 		if _, there := o.values[need.key]; !there {
 			d.problem("%s.%s: missing; for example %q", path, need.key, need.example)
 		}
 	}
+	d.stale(path, &n.Stale)
 	if n.AdminLoc == "" {
 		n.AdminLoc = filepath.Join(n.DataDir, AdminSocketName)
 	}
 	return n
+}
+
+// staleLimit reads a duration, or that the SOA of each zone decides.
+func (d *decoder) staleLimit(path string, v any, to *Stale) {
+	if v == staleExpire {
+		to.Expire = true
+		return
+	}
+	d.duration(&to.Limit, "1h")(path, v)
+	if to.Limit != 0 && to.Limit < time.Second {
+		d.problem("%s: \"%v\" is less than 1s, and so long an election may take; for example \"1h\", or \"expire\" for the EXPIRE of each zone's SOA", path, to.Limit)
+	}
+}
+
+// stale fills in what becomes of stale answers.
+func (d *decoder) stale(path string, s *Stale) {
+	limited := s.Limit > 0 || s.Expire
+	switch {
+	case s.Answer == "" && limited:
+		s.Answer = StaleEDE
+	case s.Answer == "":
+	case s.Answer != StaleAnswer && s.Answer != StaleEDE && s.Answer != StaleServfail:
+		d.problem("%s.stale_answer: %q is none of %q, %q, %q", path, s.Answer, StaleAnswer, StaleEDE, StaleServfail)
+	case s.Answer != StaleAnswer && !limited:
+		d.problem("%s.stale_answer: %q needs a stale_limit; for example \"1h\"", path, s.Answer)
+	}
 }
 
 func (d *decoder) labels(path string, v any, n *Node) {

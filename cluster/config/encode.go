@@ -20,6 +20,8 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		KeyFile  string            `json:"key_file,omitempty"`
 		Voter    bool              `json:"voter"`
 		Labels   map[string]string `json:"labels,omitempty"`
+		Stale    string            `json:"stale_limit,omitempty"`
+		Answer   string            `json:"stale_answer,omitempty"`
 	}
 	var nodes bytes.Buffer // by hand, since a map would lose the order of ids
 	nodes.WriteByte('{')
@@ -32,7 +34,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.CertFile, n.KeyFile, n.Voter, n.Labels})
+		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.CertFile, n.KeyFile, n.Voter, n.Labels, n.Stale.limit(), n.Stale.Answer})
 		if err != nil {
 			return nil, err
 		}
@@ -95,4 +97,15 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})
+}
+
+// limit is the value of stale_limit, empty if there is none.
+func (s Stale) limit() string {
+	switch {
+	case s.Expire:
+		return staleExpire
+	case s.Limit > 0:
+		return s.Limit.String()
+	}
+	return ""
 }

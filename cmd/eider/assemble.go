@@ -51,6 +51,7 @@ type node struct {
 	http      *metrics.Listener // nil without http_loc
 	fsm       atomic.Pointer[checkpoint.FSM]
 	late      *lateProposer
+	stale     *staleWatch
 	since     atomic.Pointer[time.Time] // answering since
 	found     *cluster.Inspection       // of the data folder
 }
@@ -137,11 +138,12 @@ func (n *node) listen(ctx context.Context) (err error) {
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
 		Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
-		Log: n.log,
+		Stale: staleOptions(s.node.Stale), Log: n.log,
 	}); err != nil {
 		return err
 	}
 	n.dns.SetGuards(n.accessNow())
+	n.stale = n.watchStale()
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
@@ -257,6 +259,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if fsm := n.fsm.Load(); fsm != nil {
 		errs = append(errs, fsm.Close())
+	}
+	if n.stale != nil {
+		n.stale.close()
 	}
 	if n.dns != nil {
 		errs = append(errs, n.dns.Shutdown(ctx))

@@ -89,7 +89,7 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 			continue
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, yesNo(n.Voter), n.Term, n.Applied, n.Checkpointed,
-			n.Lag, staleness(n.Staleness), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
+			n.Lag, staleness(n), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -119,9 +119,13 @@ func warnExpiry(c *cli.Context, n admin.NodeStatus) {
 	line(c, "node %s: its %s ends %s; `eider certificate node %s --force` makes a new one", n.ID, what, end.Format(time.RFC3339), n.ID)
 }
 
-func staleness(seconds float64) string {
-	if seconds < 0 {
+func staleness(n admin.NodeStatus) string {
+	if n.Staleness < 0 {
 		return "never"
 	}
-	return time.Duration(seconds * float64(time.Second)).Round(10 * time.Millisecond).String()
+	text := time.Duration(n.Staleness * float64(time.Second)).Round(10 * time.Millisecond).String()
+	if n.Stale {
+		text += "!" // beyond its limit
+	}
+	return text
 }

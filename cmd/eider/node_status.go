@@ -21,6 +21,7 @@ func (n *node) status() admin.NodeStatus {
 			st.QueryAddrs = append(st.QueryAddrs, a.String())
 		}
 	}
+	st.Stale = n.stale != nil && n.stale.beyond.Load()
 	if n.keys != nil {
 		st.CertificateExpires, st.CAExpires = n.keys.Expiry()
 	}

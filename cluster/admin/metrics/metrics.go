@@ -76,6 +76,7 @@ var (
 	logFirstDesc     = desc("raft_log_first_index", "Index of the first entry in the log.")
 	logLastDesc      = desc("raft_log_last_index", "Index of the last entry in the log.")
 	stalenessDesc    = desc("staleness_seconds", "Time since this node last heard of a leader; 0 on the leader, -1 if never.")
+	staleDesc        = desc("stale", "1 while answers, or those of some zone, are beyond stale_limit.")
 	zonesDesc        = desc("zones", "Zones this node answers for.")
 	answeringDesc    = desc("answering_since_seconds", "When this node began to answer, Unix time; 0 if it does not yet.")
 
@@ -92,7 +93,7 @@ var (
 	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
 	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -210,6 +211,7 @@ func (s sink) status(st admin.NodeStatus) {
 	s.gauge(logFirstDesc, float64(st.LogFirst))
 	s.gauge(logLastDesc, float64(st.LogLast))
 	s.gauge(stalenessDesc, st.Staleness)
+	s.gauge(staleDesc, flag(st.Stale))
 	s.gauge(zonesDesc, float64(st.Zones))
 	if !st.CertificateExpires.IsZero() {
 		s.gauge(certEndDesc, float64(st.CertificateExpires.Unix()), "node")
