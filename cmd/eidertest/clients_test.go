@@ -46,8 +46,8 @@ func program(t *testing.T, name, from string) string {
 	return ""
 }
 
-// runs runs a program to its end, with more environment.
-func runs(t *testing.T, env []string, stdin, name string, args ...string) (string, error) {
+// runTool runs a program to its end, with more environment.
+func runTool(t *testing.T, env []string, stdin, name string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*eidertest.Patience)
 	defer cancel()
@@ -102,7 +102,7 @@ func hostPort(t *testing.T, node *eidertest.Node) (host, port string) {
 
 func TestDNSPython(t *testing.T) {
 	python := "/usr/bin/python3" // Debian's, where its packages are
-	if out, err := runs(t, nil, "", python, "-c", "import dns.version; print(dns.version.version)"); err != nil {
+	if out, err := runTool(t, nil, "", python, "-c", "import dns.version; print(dns.version.version)"); err != nil {
 		t.Skipf("dnspython is not installed (Debian: python3-dnspython): %v %s", err, out)
 	}
 	c := updatable(t)
@@ -124,7 +124,7 @@ for send in (dns.query.udp, dns.query.tcp):
     u, go = update(send); u.present(name, "A"); u.absent(name, "AAAA"); u.delete(name, "A", "192.0.2.3"); print(go())
     u, go = update(send); u.present(name); u.delete(name); print(go())
 `, updateSecret, host, port, round)
-		out, err := runs(t, nil, script, python, "-")
+		out, err := runTool(t, nil, script, python, "-")
 		want := strings.Repeat("NOERROR YXDOMAIN NOERROR NXRRSET NOERROR NXDOMAIN ", 2)
 		if err != nil || strings.Join(strings.Fields(out), " ")+" " != want {
 			t.Errorf("dnspython: %v\n%s\nwant %s", err, out, want)
@@ -205,7 +205,7 @@ func noChallenge(t *testing.T, node *eidertest.Node) {
 
 func TestCertbot(t *testing.T) {
 	certbot := program(t, "certbot", "Debian: certbot, python3-certbot-dns-rfc2136")
-	if out, err := runs(t, nil, "", certbot, "plugins", "--config-dir", t.TempDir(), "--work-dir", t.TempDir(), "--logs-dir", t.TempDir()); err != nil || !strings.Contains(out, "dns-rfc2136") {
+	if out, err := runTool(t, nil, "", certbot, "plugins", "--config-dir", t.TempDir(), "--work-dir", t.TempDir(), "--logs-dir", t.TempDir()); err != nil || !strings.Contains(out, "dns-rfc2136") {
 		t.Skip("certbot has no dns-rfc2136 (Debian: python3-certbot-dns-rfc2136)")
 	}
 	program(t, "pebble", "make clients")
@@ -216,7 +216,7 @@ func TestCertbot(t *testing.T) {
 		dir := t.TempDir()
 		ini := filepath.Join(dir, "rfc2136.ini")
 		must(t, os.WriteFile(ini, fmt.Appendf(nil, "dns_rfc2136_server = %s\ndns_rfc2136_port = %s\ndns_rfc2136_name = acme.\ndns_rfc2136_secret = %s\ndns_rfc2136_algorithm = HMAC-SHA512\n", host, port, secret), 0o600))
-		out, err := runs(t, nil, "", certbot, "certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email", "--server", directory, "--no-verify-ssl",
+		out, err := runTool(t, nil, "", certbot, "certonly", "--non-interactive", "--agree-tos", "--register-unsafely-without-email", "--server", directory, "--no-verify-ssl",
 			"--dns-rfc2136", "--dns-rfc2136-credentials", ini, "--dns-rfc2136-propagation-seconds", "0", "-d", "www.zone.test",
 			"--config-dir", filepath.Join(dir, "config"), "--work-dir", filepath.Join(dir, "work"), "--logs-dir", filepath.Join(dir, "logs"))
 		if err != nil || !strings.Contains(out, "Successfully received certificate") {
@@ -236,7 +236,7 @@ func TestLego(t *testing.T) {
 			"LEGO_CA_CERTIFICATES=" + ca, "RFC2136_NAMESERVER=" + node.Query, "RFC2136_TSIG_KEY=acme.", "RFC2136_TSIG_SECRET=" + secret, "RFC2136_TSIG_ALGORITHM=hmac-sha512.",
 			"RFC2136_PROPAGATION_TIMEOUT=30", "RFC2136_POLLING_INTERVAL=1",
 		}
-		out, err := runs(t, env, "", lego, "--server", directory, "--accept-tos", "--email", "hostmaster@zone.test", "--dns", "rfc2136", "--dns.resolvers", node.Query,
+		out, err := runTool(t, env, "", lego, "--server", directory, "--accept-tos", "--email", "hostmaster@zone.test", "--dns", "rfc2136", "--dns.resolvers", node.Query,
 			"--dns.propagation-disable-ans", "--domains", "www.zone.test", "--path", t.TempDir(), "run")
 		if err != nil || !strings.Contains(out, "Server responded with a certificate") {
 			t.Errorf("lego: %v\n%s", err, out)
