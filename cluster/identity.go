@@ -69,6 +69,7 @@ type identity struct {
 	Log         token            `json:"log"`               // written into the raft log too; another one there means the log was lost
 	Nodes       map[string]token `json:"nodes"`             // incarnations of the other nodes
 	Promise     *foundList       `json:"promise,omitempty"` // the first start by count this disk takes part in
+	Former      []string         `json:"former,omitempty"`  // nodes of before a recovery, until they are in the table of members
 	Removed     bool             `json:"removed,omitempty"` // taken out of the cluster, for good
 	Boot        token            `json:"boot"`              // of the newest start; the log holds it too, so that neither can be put back unseen
 	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field

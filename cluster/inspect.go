@@ -48,6 +48,7 @@ type inspector struct {
 	dir, id string
 	config  *config.Config
 	log     *slog.Logger
+	met     bool // this disk has met other nodes, whatever the config says
 	found   Inspection
 }
 
@@ -56,6 +57,7 @@ func (in *inspector) files(clean bool) error {
 	if idErr == nil {
 		idErr = in.owner(identity)
 	}
+	in.met = idErr == nil && len(identity.Nodes) > 0
 	facts, logErr := logFacts{}, error(nil)
 	if path := filepath.Join(in.dir, logFile); !clean || idErr != nil {
 		facts, logErr = readLogFacts(path)
@@ -124,7 +126,9 @@ func (in *inspector) notOfOneTime(identity identity) error {
 }
 
 // alone says whether nobody else can be in the cluster, as far as the config tells.
-func (in *inspector) alone() bool { return len(in.config.Nodes) == 1 && len(in.config.Join) == 0 }
+func (in *inspector) alone() bool {
+	return len(in.config.Nodes) == 1 && len(in.config.Join) == 0 && !in.met
+}
 
 // owner says whether an identity is that of this node.
 func (in *inspector) owner(i identity) error {

@@ -142,6 +142,11 @@ func (m *members) poll(r *run) {
 		}
 	}
 	m.tend(r)
+	if len(servers) == 1 && len(n.identity.get().Nodes) > 0 { // the others left: nobody can let this node in again
+		if err := n.identity.change(func(i *identity) { clear(i.Nodes) }); err != nil {
+			n.log.Warn("nodes that left not forgotten", slog.Any("err", err))
+		}
+	}
 }
 
 // incarnations are those of all nodes of the cluster, this one's too.

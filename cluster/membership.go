@@ -234,10 +234,19 @@ func (m *members) do(ctx context.Context, r *run, op MemberOp) (uint64, error) {
 
 // settle changes the table, with all of Raft's nodes in it, and gives the index this node applied it by.
 func (m *members) settle(ctx context.Context, r *run, f func(*table) error) (uint64, error) {
+	former := m.n.identity.get().Former
 	err := m.n.changeTable(ctx, func(t *table) error {
 		seed(t, r.servers())
+		for _, id := range former { // they may come in again, with empty disks
+			if _, ok := t.Nodes[id]; !ok {
+				t.Nodes[id] = expected{}
+			}
+		}
 		return f(t)
 	})
+	if err == nil && len(former) > 0 {
+		err = m.n.identity.change(func(i *identity) { i.Former = nil })
+	}
 	return m.n.Applied(), err
 }
 
@@ -471,6 +480,9 @@ func (m *members) due(r *run) (id, why string) {
 	t := m.n.table()
 	if t == nil {
 		return "", "the table of members is begun"
+	}
+	if len(m.n.identity.get().Former) > 0 {
+		return "", "the nodes of before the recovery may come in again"
 	}
 	known := m.incarnations()
 	for _, s := range c.Servers {

@@ -37,10 +37,11 @@ type Node struct {
 	heard    atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
 	haltedAt atomic.Int64        // when the state machine stopped, Unix nanoseconds; 0: it has not
 
-	lastTable atomic.Pointer[readTable] // of members, as read last
-	verdict   chan error                // why Raft must not run on this disk any more
-	process   token                     // this life of the node, to tell two that share a disk's copy apart
-	removed   chan struct{}             // closed when this node was taken out of the cluster
+	lastTable  atomic.Pointer[readTable] // of members, as read last
+	verdict    chan error                // why Raft must not run on this disk any more
+	process    token                     // this life of the node, to tell two that share a disk's copy apart
+	recoveries chan recovery             // orders to make this node the only voter
+	removed    chan struct{}             // closed when this node was taken out of the cluster
 
 	mu       sync.Mutex
 	state    string // why Raft does not run: stateJoining, stateFailed ...
@@ -85,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{
 		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(o.Config.Limits), log: o.Log, report: o.Report, snaps: o.Snapshots,
 		state: stateStarting, leaderCh: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
-		verdict: make(chan error, 1), removed: make(chan struct{}), process: newToken(),
+		verdict: make(chan error, 1), removed: make(chan struct{}), recoveries: make(chan recovery), process: newToken(),
 	}
 	if n.dir == "" {
 		n.dir = self.DataDir

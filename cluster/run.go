@@ -337,6 +337,10 @@ func (n *Node) supervise(r *run) {
 			case <-n.ctx.Done():
 			case err = <-r.logs.failed:
 			case err = <-n.verdict:
+			case order := <-n.recoveries:
+				if r, err = n.recoverRun(r, order); err == nil {
+					continue
+				}
 			}
 			if time.Since(began) > restartMost {
 				pause = restartLeast

@@ -40,6 +40,8 @@ type Status struct {
 	Durable     uint64 `json:"durable"`      // index of its newest snapshot (checkpoint)
 	FirstIndex  uint64 `json:"first_index"`  // of its log
 	LastIndex   uint64 `json:"last_index"`   //
+	LastTerm    uint64 `json:"last_term"`    // of the entry there
+	Epoch       uint64 `json:"epoch"`        // goes up when the cluster is recovered
 	Safe        uint64 `json:"safe"`         // index every live node has in its checkpoint
 	Queued      int    `json:"queued"`       // changes waiting at this leader
 	LogBytes    int64  `json:"log_bytes"`    // appended since the last snapshot
@@ -75,7 +77,7 @@ func (n *Node) status() Status {
 	n.mu.Lock()
 	s := Status{
 		ID: n.id, Address: n.self.RaftLoc, Cluster: id.Name, ClusterID: id.Cluster.String(), Incarnation: id.Incarnation.String(),
-		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter,
+		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter, Epoch: id.Epoch,
 		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Aside: slices.Clone(n.aside),
 	}
 	n.mu.Unlock()
@@ -89,6 +91,10 @@ func (n *Node) status() Status {
 	s.State = stateName(state)
 	s.Term, s.Commit, s.LastIndex = r.raft.CurrentTerm(), r.raft.CommitIndex(), r.raft.LastIndex()
 	s.FirstIndex, _ = r.logs.FirstIndex() // 0 while closing
+	var end raft.Log
+	if err := r.logs.GetLog(s.LastIndex, &end); err == nil {
+		s.LastTerm = end.Term
+	}
 	if at := find(r.raft.GetConfiguration().Configuration(), n.id); at != nil {
 		s.Voter = at.Suffrage == raft.Voter
 	}

@@ -17,11 +17,14 @@ type Membership interface {
 	ChangeMembers(ctx context.Context, op cluster.MemberOp) (uint64, error)
 	TransferLeadership(ctx context.Context, id string) error
 	Leave(ctx context.Context) (uint64, error)
+	Disks(ctx context.Context) []cluster.Disk
+	Recover(ctx context.Context, anyway bool) (epoch uint64, err error)
 }
 
 // Done says at which log index members changed; 0 where no entry was needed.
 type Done struct {
 	Index uint64 `json:"index"`
+	Epoch uint64 `json:"epoch,omitempty"` // after a recovery
 }
 
 func (s *Server) handleMembers(mux *http.ServeMux) {
@@ -34,12 +37,21 @@ func (s *Server) handleMembers(mux *http.ServeMux) {
 		defer cancel()
 		answerJSON(w, http.StatusOK, s.members.Members(ctx))
 	})
+	mux.HandleFunc("GET /v1/disks", func(w http.ResponseWriter, r *http.Request) {
+		if s.members == nil {
+			fail(w, http.StatusNotFound, errNoMembers)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), s.timeout)
+		defer cancel()
+		answerJSON(w, http.StatusOK, s.members.Disks(ctx))
+	})
 	mux.HandleFunc("POST /v1/members/{act}", s.postMembers)
 }
 
 var errNoMembers = errors.New("this node has no part in a cluster")
 
-// postMembers changes who belongs to the cluster: join, remove, promote, demote, cleanup, transfer, leave.
+// postMembers changes who belongs to the cluster: join, remove, promote, demote, cleanup, transfer, leave, recover.
 func (s *Server) postMembers(w http.ResponseWriter, r *http.Request) {
 	timeout, err := timeoutOf(r, s.timeout)
 	switch {
@@ -58,6 +70,8 @@ func (s *Server) postMembers(w http.ResponseWriter, r *http.Request) {
 	switch act {
 	case "leave":
 		done.Index, err = s.members.Leave(ctx)
+	case "recover":
+		done.Epoch, err = s.members.Recover(ctx, q.Get("anyway") == "1")
 	case "transfer":
 		err = s.members.TransferLeadership(ctx, id)
 	case "join", "remove", "promote", "demote", "cleanup":
@@ -110,6 +124,21 @@ func (c *Client) TransferLeadership(ctx context.Context, id string) error {
 // Leave takes the node asked out of the cluster; its process ends.
 func (c *Client) Leave(ctx context.Context) (Done, error) {
 	return c.actMembers(ctx, "leave", url.Values{})
+}
+
+// Disks is what the disks of the node asked and of all within its reach hold.
+func (c *Client) Disks(ctx context.Context) (disks []cluster.Disk, err error) {
+	err = c.getJSON(ctx, "/v1/disks", nil, &disks)
+	return disks, err
+}
+
+// Recover makes the node asked the only voter of its cluster, at the next epoch.
+func (c *Client) Recover(ctx context.Context, anyway bool) (Done, error) {
+	q := url.Values{}
+	if anyway {
+		q.Set("anyway", "1")
+	}
+	return c.actMembers(ctx, "recover", q)
 }
 
 func (c *Client) actMembers(ctx context.Context, act string, q url.Values) (done Done, err error) {

@@ -106,6 +106,24 @@ func (l *lateProposer) Leave(ctx context.Context) (uint64, error) {
 	return n.Leave(ctx)
 }
 
+// Disks waits for the node to be there and says what the disks within its reach hold.
+func (l *lateProposer) Disks(ctx context.Context) []cluster.Disk {
+	n, err := l.await(ctx)
+	if err != nil {
+		return nil
+	}
+	return n.Disks(ctx)
+}
+
+// Recover waits for the node to be there and makes it the only voter of its cluster.
+func (l *lateProposer) Recover(ctx context.Context, anyway bool) (uint64, error) {
+	n, err := l.await(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return n.Recover(ctx, anyway)
+}
+
 // removed is closed once this node was taken out of the cluster.
 func (l *lateProposer) removed() <-chan struct{} {
 	if n := l.get(); n != nil {

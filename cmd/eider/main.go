@@ -137,7 +137,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			group("acl", "say who may update a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
 			group("cluster", "see what the nodes do, and change which they are", clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),
 				clusterJoinCommand(), clusterLeaveCommand(), clusterRemoveCommand(), clusterReplaceCommand(), clusterPromoteCommand(), clusterDemoteCommand(),
-				clusterTransferCommand(), clusterCleanupCommand(), clusterRotateCookiesCommand()),
+				clusterTransferCommand(), clusterCleanupCommand(), clusterRecoverCommand(), clusterRotateCookiesCommand()),
 			group("certificate", "make and show the certificates of the cluster port and of operators", certificateInitCommand(), certificateNodeCommand(), certificateOperatorCommand(), certificateRotateCommand(), certificateRetireCommand(), certificateShowCommand()),
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
 			consoleCommand(),
