@@ -16,7 +16,7 @@ EXTERNAL_DNS := v0.20.0
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: clients damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
+.PHONY: clients secondaries damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -33,6 +33,11 @@ DAMAGESEED ?= 1
 
 damage: ## start FOLDERS (1000) damaged data folders, drawn from DAMAGESEED, against running clusters
 	$(GO) test -run TestDamagedFolders -v -parallel 6 -timeout 0 ./cmd/eidertest -folders $(FOLDERS) -folder-clusters 6 -folder-seed $(DAMAGESEED)
+
+SECONDARIES ?= 10m
+
+secondaries: ## NSD, Knot, BIND and PowerDNS as secondaries for SECONDARIES (10m) while zones change and leaders die
+	$(GO) test -run 'TestSecondaries$$' -v -timeout 0 ./cmd/eidertest -secondaries $(SECONDARIES)
 
 demo: build ## a story of three nodes that tells itself, in under 30 s
 	@sh examples/demo.sh $(BIN)/eider

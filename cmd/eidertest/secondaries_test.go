@@ -1,0 +1,437 @@
+package eidertest_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+var secondariesTime = flag.Duration("secondaries", 20*time.Second, "how long zones change and leaders die under NSD, Knot, BIND and PowerDNS")
+
+// secondaryZone says to look for news once an hour, so that it is NOTIFY that brings them.
+const secondaryZone = `$ORIGIN zone.test.
+$TTL 300
+@      SOA ns1 hostmaster 10 3600 1 1209600 60
+       NS  ns1
+ns1    A   192.0.2.1
+www    A   192.0.2.80
+*.wild TXT "any"
+child  NS  ns.child
+ns.child A 192.0.2.53
+`
+
+// xfrKey is the key of transfers as each program writes it.
+const xfrKey = "xfr-key"
+
+// aSecondary is a server of another make, and the zone at each serial it was seen to have.
+type aSecondary struct {
+	name  string
+	query string
+	seen  map[uint32]string
+	wrong string
+}
+
+// secondaryOf starts one, with the nodes as its primaries, the first of them first. stop ends it.
+func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondary {
+	t.Helper()
+	dir := t.TempDir()
+	each := func(format string) (out string) {
+		for i, p := range primaries {
+			out += strings.NewReplacer("PORT", p, "N", strconv.Itoa(i)).Replace(format)
+		}
+		return out
+	}
+	write := func(file, text string) string {
+		path := filepath.Join(dir, file)
+		text = strings.NewReplacer("DIR", dir, "OWN", port, "TSIG", xfrKey, "SECRET", updateSecret).Replace(text)
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	switch name {
+	case "nsd":
+		conf := write("nsd.conf", `server:
+  port: OWN
+  ip-address: 127.0.0.1
+  username: ""
+  chroot: ""
+  zonesdir: "DIR"
+  database: ""
+  pidfile: ""
+  xfrdfile: "DIR/xfrd"
+  xfrdir: "DIR"
+  zonelistfile: "DIR/zonelist"
+  server-count: 1
+  xfrd-reload-timeout: 0
+  rrl-ratelimit: 0
+remote-control:
+  control-enable: no
+key:
+  name: TSIG
+  algorithm: hmac-sha256
+  secret: "SECRET"
+zone:
+  name: zone.test
+  zonefile: zone.test.zone
+  allow-notify: 127.0.0.1 TSIG
+  provide-xfr: 127.0.0.1 NOKEY
+  max-retry-time: 1
+`+each("  request-xfr: 127.0.0.1@PORT TSIG\n"))
+		daemon(t, nil, dir, program(t, "nsd", "Debian: nsd"), "-d", "-c", conf)
+	case "knot":
+		conf := write("knot.conf", `server:
+  listen: 127.0.0.1@OWN
+  rundir: "DIR"
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+log:
+  - target: stderr
+    any: info
+database:
+  storage: "DIR"
+key:
+  - id: TSIG
+    algorithm: hmac-sha256
+    secret: SECRET
+remote:
+`+each("  - id: pN\n    address: 127.0.0.1@PORT\n    key: TSIG\n")+`acl:
+  - id: notify
+    address: 127.0.0.1
+    key: TSIG
+    action: notify
+  - id: all
+    address: 127.0.0.1
+    action: transfer
+zone:
+  - domain: zone.test
+    master: [p0, p1, p2]
+    acl: [notify, all]
+    zonefile-sync: -1
+    retry-max-interval: 1
+`)
+		daemon(t, nil, dir, program(t, "knotd", "Debian: knot"), "-c", conf, "-s", filepath.Join(dir, "knot.sock"))
+	case "bind":
+		conf := write("named.conf", `options {
+  directory "DIR";
+  pid-file none;
+  session-keyfile none;
+  lock-file none;
+  listen-on port OWN { 127.0.0.1; };
+  listen-on-v6 { none; };
+  recursion no;
+  notify no;
+  allow-transfer { 127.0.0.1; };
+  dnssec-validation no;
+  empty-zones-enable no;
+  serial-query-rate 100;
+};
+controls { };
+logging { channel all { stderr; severity info; }; category default { all; }; };
+key "TSIG" { algorithm hmac-sha256; secret "SECRET"; };
+zone "zone.test" {
+  type secondary;
+  file "zone.test.zone";
+  masterfile-format text;
+  allow-notify { key TSIG; };
+  min-retry-time 1;
+  max-retry-time 1;
+  primaries { `+each("127.0.0.1 port PORT key TSIG; ")+`};
+};
+`)
+		daemon(t, nil, dir, program(t, "named", "Debian: bind9"), "-g", "-n", "1", "-c", conf)
+	case "powerdns":
+		write("named.conf", `zone "zone.test" { type slave; file "DIR/zone.test.zone"; masters { `+each("127.0.0.1:PORT; ")+`}; };`)
+		conf := write("pdns.conf", `launch=bind
+bind-config=DIR/named.conf
+local-address=127.0.0.1
+local-port=OWN
+socket-dir=DIR
+secondary=yes
+xfr-cycle-interval=1
+query-local-address=127.0.0.9
+allow-axfr-ips=127.0.0.1
+allow-notify-from=127.0.0.1
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+zone-cache-refresh-interval=0
+disable-syslog=yes
+`)
+		must(t, os.WriteFile(filepath.Join(dir, "zone.test.zone"), nil, 0o600))
+		daemon(t, nil, dir, program(t, "pdns_server", "Debian: pdns-server and pdns-backend-bind"), "--config-dir="+filepath.Dir(conf), "--guardian=no", "--daemon=no")
+	}
+	return &aSecondary{name: name, query: net.JoinHostPort("127.0.0.1", port), seen: map[uint32]string{}}
+}
+
+// listZone takes a zone whole: its serial, and all its records but the SOA, sorted.
+func listZone(addr string, key bool) (serial uint32, content string, err error) {
+	m := new(dns.Msg)
+	m.SetAxfr("zone.test.")
+	tr := &dns.Transfer{DialTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second}
+	if key {
+		m.SetTsig(xfrKey+".", dns.HmacSHA256, 300, time.Now().Unix())
+		tr.TsigSecret = map[string]string{xfrKey + ".": updateSecret}
+	}
+	envelopes, err := tr.In(m, addr)
+	if err != nil {
+		return 0, "", err
+	}
+	var list []string
+	for e := range envelopes {
+		if e.Error != nil {
+			err = e.Error
+			continue
+		}
+		for _, rr := range e.RR {
+			if soa, ok := rr.(*dns.SOA); ok {
+				serial = soa.Serial
+				continue
+			}
+			list = append(list, strings.ToLower(strings.Join(strings.Fields(rr.String()), " ")))
+		}
+	}
+	slices.Sort(list)
+	return serial, strings.Join(list, "\n"), err
+}
+
+// serialOf is the serial a server answers with, 0 if it does not.
+func serialOf(addr string) uint32 {
+	m := new(dns.Msg)
+	m.SetQuestion("zone.test.", dns.TypeSOA)
+	c := dns.Client{Timeout: time.Second}
+	if r, _, err := c.Exchange(m, addr); err == nil && len(r.Answer) == 1 {
+		if soa, ok := r.Answer[0].(*dns.SOA); ok {
+			return soa.Serial
+		}
+	}
+	return 0
+}
+
+// watch notes the zone at every serial the secondary shows.
+func (s *aSecondary) watch(stop <-chan struct{}) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	last := uint32(0)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		if now := serialOf(s.query); now == 0 || now == last {
+			continue
+		}
+		if serial, content, err := listZone(s.query, false); err == nil {
+			last = serial
+			s.note(serial, content)
+		}
+	}
+}
+
+func (s *aSecondary) note(serial uint32, content string) {
+	if old, ok := s.seen[serial]; ok && old != content && s.wrong == "" {
+		s.wrong = fmt.Sprintf("two zones at serial %d:\n%s\n-- and\n%s", serial, old, content)
+	}
+	s.seen[serial] = content
+}
+
+// writer changes the zone through any node and knows what it holds at each serial.
+type writer struct {
+	t     *testing.T
+	c     *eidertest.Cluster
+	zone  map[string]bool
+	truth map[uint32]string
+	last  uint32
+	asked atomic.Int64
+}
+
+func (w *writer) note(serial uint32) {
+	w.last = serial
+	w.truth[serial] = strings.Join(slices.Sorted(maps.Keys(w.zone)), "\n")
+}
+
+// learn takes the zone from a node: a signed transfer shows all that was answered before.
+func (w *writer) learn() {
+	must(w.t, eidertest.Until("a node lists the zone", func() bool {
+		serial, content, err := listZone(w.c.Nodes[rand.IntN(len(w.c.Nodes))].Query, true)
+		if err != nil || serial < w.last {
+			return false
+		}
+		w.zone = map[string]bool{}
+		for line := range strings.SplitSeq(content, "\n") {
+			w.zone[line] = true
+		}
+		w.note(serial)
+		return true
+	}))
+}
+
+// step makes one change, mostly of a name among fifty.
+func (w *writer) step() {
+	name, addr := fmt.Sprintf("h%d.zone.test.", rand.IntN(50)), fmt.Sprintf("10.0.0.%d", rand.IntN(4))
+	text := fmt.Sprintf("%s 300 in a %s", name, addr)
+	verb := "ADD: "
+	if w.zone[text] {
+		verb = "REMOVE: "
+	}
+	answer, err := w.c.Nodes[rand.IntN(len(w.c.Nodes))].Line(verb + text)
+	w.asked.Add(1)
+	_, after, ok := strings.Cut(answer, "serial=")
+	serial, parseErr := strconv.ParseUint(strings.Fields(after + " x")[0], 10, 32)
+	if err != nil || !ok || parseErr != nil || !strings.HasPrefix(answer, "OK") {
+		w.learn() // it may be done, or not
+		return
+	}
+	if verb == "ADD: " {
+		w.zone[text] = true
+	} else {
+		delete(w.zone, text)
+	}
+	w.note(uint32(serial))
+}
+
+// NSD, Knot, BIND and PowerDNS as secondaries of three nodes in rotation, while the zone changes and leaders
+// die: at every serial one of them shows it has what the cluster had at it, and in the end
+// all have all, by increments.
+func TestSecondaries(t *testing.T) {
+	for _, p := range [...][2]string{{"nsd", "nsd"}, {"knotd", "knot"}, {"named", "bind9"}, {"pdns_server", "pdns-server, pdns-backend-bind"}} {
+		program(t, p[0], "Debian: "+p[1])
+	}
+	c := newCluster(t, 3, map[string]any{"secret_file": "secret.key"})
+	must(t, os.WriteFile(zoneFile(c), []byte(secondaryZone), 0o644))
+	must(t, c.Nodes[0].Start("-z", zoneFile(c)))
+	must(t, c.Nodes[1].Start())
+	must(t, c.Nodes[2].Start())
+	for _, node := range c.Nodes {
+		waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
+	}
+	run(t, c, "key", "init-secret")
+	run(t, c, "key", "add", xfrKey, "--secret", updateSecret)
+	run(t, c, "acl", "add", "--zone", "zone.test", "--key", xfrKey, "--allow", "transfer")
+	run(t, c, "acl", "add", "--zone", "zone.test", "--prefix", "127.0.0.9", "--allow", "transfer")
+	ports, err := eidertest.FreePorts(4)
+	must(t, err)
+	var primaries, notify []string
+	for _, node := range c.Nodes {
+		_, port := hostPort(t, node)
+		primaries = append(primaries, port)
+	}
+	var all []*aSecondary
+	for i, name := range []string{"nsd", "knot", "bind", "powerdns"} {
+		k := i % len(primaries)
+		s := secondaryOf(t, name, strconv.Itoa(ports[i]), append(slices.Clone(primaries[k:]), primaries[:k]...))
+		all = append(all, s)
+		target := fmt.Sprintf("127.0.0.1@%d", ports[i])
+		if name != "powerdns" {
+			target += "%" + xfrKey
+		}
+		notify = append(notify, target)
+	}
+	run(t, c, "zone", "set", "zone.test", "notify="+strings.Join(notify, ","))
+	w := &writer{t: t, c: c, truth: map[uint32]string{}}
+	w.learn()
+	inStep := func() {
+		t.Helper()
+		for _, s := range all {
+			must(t, eidertest.Until(fmt.Sprintf("%s has serial %d", s.name, w.last), func() bool { return serialOf(s.query) == w.last }))
+		}
+	}
+	inStep()
+
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for _, s := range all {
+		others.Go(func() { s.watch(stop) })
+	}
+	kills := 0
+	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(2*time.Second + rand.N(4*time.Second)):
+			}
+			leader := c.Nodes[leaderOf(t, c)]
+			leader.Signal(syscall.SIGKILL)
+			leader.Wait(eidertest.Patience)
+			kills++
+			select {
+			case <-stop:
+			case <-time.After(rand.N(2 * time.Second)):
+			}
+			if err := leader.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for end := time.Now().Add(*secondariesTime); time.Now().Before(end); {
+		w.step()
+		select {
+		case <-t.Context().Done():
+		case <-time.After(rand.N(60 * time.Millisecond)):
+		}
+	}
+	close(stop)
+	others.Wait()
+	for _, node := range c.Nodes {
+		waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
+	}
+	w.learn()
+	w.step() // a NOTIFY to all, whoever leads now
+	inStep()
+	serials := 0
+	for _, s := range all {
+		serial, content, err := listZone(s.query, false)
+		must(t, err)
+		s.note(serial, content)
+		if s.wrong != "" {
+			t.Errorf("%s: %s", s.name, s.wrong)
+		}
+		for serial, content := range s.seen {
+			if want, ok := w.truth[serial]; ok && content != want {
+				t.Errorf("%s at serial %d has\n%s\nand the cluster had\n%s", s.name, serial, content, want)
+			}
+		}
+		serials += len(s.seen)
+		t.Logf("%s was seen at %d serials", s.name, len(s.seen))
+	}
+	t.Logf("%d changes, up to serial %d, over %d kills", w.asked.Load(), w.last, kills)
+
+	// With nobody dying: increments alone, but for PowerDNS, which asks for whole zones.
+	figures := func(outcome string) (n int) {
+		for _, node := range c.Nodes {
+			n += figure(t, node, `eider_transfers_total{outcome="`+outcome+`"}`)
+		}
+		return n
+	}
+	whole, increments := figures("axfr"), figures("ixfr")
+	const rounds = 3
+	for range rounds {
+		w.step()
+		inStep()
+	}
+	w.learn()
+	if n := figures("ixfr") - increments; n < 3*rounds {
+		t.Errorf("%d increments for three secondaries and %d changes", n, rounds)
+	}
+	if n := figures("axfr") - whole; n > 2*rounds+1 {
+		t.Errorf("%d whole zones", n)
+	}
+}
