@@ -38,6 +38,7 @@ type scratch struct {
 	aside       bool       // answer gave none: the message is one for aside
 	signed      signedBy   // who asks, if aside found a good signature
 	guarded     guardedView
+	version     zoneVersion // of the answer, if query.zoneVer
 	cookieState cookieState
 	cookie      [cookieSize]byte // of the reply, unless cookieState is cookieNone
 	rateKey     [rateKeySize]byte
@@ -45,7 +46,7 @@ type scratch struct {
 }
 
 // maxOptions is the room all options of a reply take, octets.
-const maxOptions = 5*4 + maxIdentity + 2 + cookieSize + 2 + 4
+const maxOptions = 6*4 + maxIdentity + 2 + cookieSize + 2 + 4 + versionSize
 
 func newScratch(c *counters) *scratch {
 	w := &scratch{counts: c, options: make([]byte, 0, maxOptions), rnd: rand.Uint32() | 1}
@@ -161,6 +162,9 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	if v := s.limitAnswer(w, t); v != verdictSend {
 		return s.limited(w, packet, t, v)
 	}
+	if m.zoneVer {
+		m.zoneVer = m.class == classIN && w.version.find(view, &w.answer, m.q.Name)
+	}
 	s.begin(w, packet, t, ede)
 	var flags uint16
 	if w.answer.Authoritative && m.class == classIN { // there may be other classes (RFC 1035 section 6.2)
@@ -216,7 +220,7 @@ func (s *Server) limited(w *scratch, packet []byte, t Transport, v verdict) []by
 }
 
 func (s *Server) bare(w *scratch, packet []byte, t Transport, flags uint16, code rcode, ede uint16) []byte {
-	w.query.expire = false // there is no answer to tell it of
+	w.query.expire, w.query.zoneVer = false, false // there is no answer to tell them of
 	s.begin(w, packet, t, ede)
 	return s.finish(w, t, flags, code)
 }
@@ -234,6 +238,9 @@ func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
 		if m.nsid && s.o.Identity != "" {
 			w.options = append(w.options, 0, optionNSID, 0, byte(len(s.o.Identity)))
 			w.options = append(w.options, s.o.Identity...)
+		}
+		if m.zoneVer {
+			w.options = w.version.append(w.options)
 		}
 		if ede != edeNone {
 			w.options = append(w.options, 0, optionEDE, 0, 2, byte(ede>>8), byte(ede))

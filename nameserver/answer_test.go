@@ -45,6 +45,10 @@ func TestAnswersDoNotAllocate(t *testing.T) {
 		w := newScratch(s.stats.worker())
 		for _, q := range questions {
 			m, transport := parseQuestion(t, q)
+			if m.IsEdns0() == nil {
+				m.SetEdns0(1232, false)
+			}
+			m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: optionVersion})
 			p, err := m.Pack()
 			if err != nil {
 				t.Fatal(err)

@@ -48,6 +48,7 @@ func (s *Server) serveChaos(w *scratch, packet []byte, t Transport) []byte {
 	if v := s.limitError(w, t); v != verdictSend {
 		return s.limited(w, packet, t, v)
 	}
+	m.zoneVer = false // of no zone
 	s.begin(w, packet, t, edeNone)
 	b := &w.message
 	var flags uint16 = flagAA

@@ -47,6 +47,7 @@ const (
 	optionExpire    = 9  // RFC 7314
 	optionKeepalive = 11 // RFC 7828
 	optionEDE       = 15 // RFC 8914
+	optionVersion   = 19 // RFC 9660
 
 	// maxRecords is how many records behind the question of a query are looked at: OPT,
 	// TSIG or SIG(0), and what an IXFR sends. A query with more is no query.
@@ -68,6 +69,7 @@ type query struct {
 	size    int  // what the requestor can take over UDP, octets
 	do      bool // DNSSEC OK
 	nsid    bool // asked for (RFC 5001)
+	zoneVer bool // asked for (RFC 9660)
 
 	signed     bool   // a TSIG record is there (RFC 8945)
 	expire     bool   // wants to know how long the zone is good for (RFC 7314)
@@ -209,6 +211,8 @@ func (m *query) options(b []byte) bool {
 		switch code {
 		case optionNSID:
 			m.nsid = true
+		case optionVersion:
+			m.zoneVer = true // whatever is in it (RFC 9660 section 3.2)
 		case optionExpire:
 			m.expire = true
 		case optionKeepalive:

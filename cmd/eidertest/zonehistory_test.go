@@ -1,9 +1,12 @@
 package eidertest_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -266,5 +269,37 @@ func TestZONEMDThroughTheBinary(t *testing.T) {
 	}
 	if ldnsErr != nil {
 		t.Log("ldns-verify-zone is not installed (Debian: ldnsutils), so nobody else judged")
+	}
+}
+
+// RFC 9660: the version told with an answer is the serial the change was answered with.
+func TestZoneVersionThroughTheBinary(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	for i := range 3 {
+		reply, err := c.Nodes[0].Line(fmt.Sprintf("ADD: v%d.zone.test 60 A 192.0.2.1", i))
+		must(t, err)
+		m := new(dns.Msg)
+		m.SetQuestion(fmt.Sprintf("v%d.zone.test.", i), dns.TypeA)
+		m.SetEdns0(1232, false)
+		const zoneVersion = 19
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_LOCAL{Code: zoneVersion})
+		p, err := m.Pack()
+		must(t, err)
+		conn, err := net.Dial("udp", c.Nodes[0].Query)
+		must(t, err)
+		must(t, conn.SetDeadline(time.Now().Add(eidertest.Patience)))
+		_, err = conn.Write(p)
+		must(t, err)
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		must(t, err)
+		must(t, conn.Close())
+		_, serial, _ := strings.Cut(reply, "serial=")
+		want, err := strconv.ParseUint(serial, 10, 32)
+		must(t, err)
+		option := binary.BigEndian.AppendUint32([]byte{0, zoneVersion, 0, 6, 2, 0}, uint32(want))
+		if !bytes.Contains(buf[:n], option) {
+			t.Errorf("after %q the answer is\n% x\nwithout % x", reply, buf[:n], option)
+		}
 	}
 }

@@ -112,6 +112,9 @@ type Answer struct {
 	zone  uint32 // that holds name
 	apex  int    // labels of its apex
 
+	asked     uint32 // the zone that holds the question's own name
+	askedApex int    // labels of its apex
+
 	depths record.Depths // of zone
 
 	chain   denial           // how zone proves absence
@@ -127,6 +130,10 @@ type Answer struct {
 // Zone is the id of the zone that decided the outcome, if any did.
 func (a *Answer) Zone() uint32 { return a.zone }
 
+// Asked is the zone the question itself fell into, whatever aliases led to, and the number of
+// labels of its apex; labels is -1 if there is none.
+func (a *Answer) Asked() (zone uint32, labels int) { return a.asked, a.askedApex }
+
 // synthesized notes that an answer to the question itself comes from below the
 // ancestor with so many labels.
 func (a *Answer) synthesized(labels int) {
@@ -139,7 +146,7 @@ func (a *Answer) reset() {
 	a.Outcome, a.Authoritative, a.Synthesis = Refused, false, -1
 	a.Answer, a.Authority, a.Additional = a.Answer[:0], a.Authority[:0], a.Additional[:0]
 	a.chain.known = false
-	a.used = 0
+	a.used, a.askedApex = 0, -1
 }
 
 // room is memory for a name of n octets that lasts as long as the answer, nil if there is none left.

@@ -47,6 +47,9 @@ func (a *Answer) step(r Reader, q *Question, hops int) (target []byte) {
 		a.chain.known = false
 	}
 	a.zone, a.apex, a.depths = ref.ID, n.depth(ref.KeyLen), ref.Depths
+	if hops == 0 {
+		a.asked, a.askedApex = a.zone, a.apex
+	}
 	if n.labels > a.apex && a.depths.DNAMEs.Has(a.apex) {
 		if set := a.get(r, n.prefix(a.apex), record.TypeDNAME); set != nil {
 			return a.dname(q, set, a.apex)
