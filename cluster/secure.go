@@ -9,18 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/eider-dns/eider/cluster/pki"
 )
-
-// maxSecureHandshake is how many octets a stranger may send before it has proved to be
-// a node: a hello and a chain of certificates take 4 KiB. The library alone would take
-// 256 KiB for the chain.
-const maxSecureHandshake = 32 << 10
-
-var errTooMuch = fmt.Errorf("more than %d octets before the end of the TLS handshake", maxSecureHandshake)
 
 // secureConn is a connection on which both ends have proved to be nodes of this cluster.
 type secureConn struct {
@@ -33,51 +25,24 @@ type secureConn struct {
 // node that does not read; all our frames tell their length, so a cut one is noticed.
 func (c *secureConn) Close() error { return c.raw.Close() }
 
-// boundedConn is the connection under a handshake.
-type boundedConn struct {
-	net.Conn
-	left atomic.Int64 // octets; below 0: the handshake is over
-}
-
-const unbounded = -1
-
-func (c *boundedConn) Read(p []byte) (int, error) {
-	switch left := c.left.Load(); {
-	case left == unbounded:
-		return c.Conn.Read(p)
-	case left == 0:
-		return 0, errTooMuch
-	case int64(len(p)) > left:
-		p = p[:left]
-	}
-	n, err := c.Conn.Read(p)
-	c.left.Add(-int64(n))
-	return n, err
-}
-
 // secure makes of a fresh connection what the config asks for. The deadline of the
 // handshake is set on it already; nothing else of a stranger has been read.
 func (p *port) secure(raw net.Conn, dialed bool) (net.Conn, error) {
 	if p.keys == nil {
 		return raw, nil
 	}
-	bounded := &boundedConn{Conn: raw}
-	bounded.left.Store(maxSecureHandshake)
-	var conn *tls.Conn
-	usage := x509.ExtKeyUsageClientAuth
+	conf, usage := p.keys.NodeServer(), x509.ExtKeyUsageClientAuth
 	if dialed {
-		conn, usage = tls.Client(bounded, p.keys.NodeClient()), x509.ExtKeyUsageServerAuth
-	} else {
-		conn = tls.Server(bounded, p.keys.NodeServer())
+		conf, usage = p.keys.NodeClient(), x509.ExtKeyUsageServerAuth
 	}
-	if err := conn.Handshake(); err != nil {
+	conn, err := pki.Handshake(raw, conf, dialed)
+	if err != nil {
 		return nil, err
 	}
 	peer, err := p.keys.Peer(conn.ConnectionState(), pki.RoleNode, usage)
 	if err != nil {
 		return nil, err
 	}
-	bounded.left.Store(unbounded)
 	c := &secureConn{conn, raw, peer}
 	if !p.swap(raw, c) {
 		return nil, ErrStopped

@@ -138,9 +138,14 @@ func decodeJSON(r io.Reader, v any) error { return json.NewDecoder(r).Decode(v) 
 
 // post sends v to path and reads what changed.
 func (c *Client) post(ctx context.Context, path string, q url.Values, v any) (done Changed, err error) {
+	return done, c.postJSON(ctx, path, q, v, &done)
+}
+
+// postJSON sends v to path and reads the answer into out.
+func (c *Client) postJSON(ctx context.Context, path string, q url.Values, v, out any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return done, err
+		return err
 	}
 	if q == nil {
 		q = url.Values{}
@@ -150,9 +155,9 @@ func (c *Client) post(ctx context.Context, path string, q url.Values, v any) (do
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+path+"?"+q.Encode(), bytes.NewReader(body))
 	if err != nil {
-		return done, err
+		return err
 	}
-	return done, c.doJSON(req, &done)
+	return c.doJSON(req, out)
 }
 
 // AddKey adds a TSIG key to the cluster.

@@ -19,8 +19,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/tokens"
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
@@ -66,6 +68,7 @@ type Options struct {
 	Queries   func() uint64                                 // answered since start; for queries/s
 
 	Members       Membership                                       // who belongs to the cluster
+	Tokens        *tokens.Keeper                                   // of those who ask over the network
 	Access        *access.Editor                                   // keys and rules
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
 
@@ -100,10 +103,16 @@ type Server struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 
-	mu        sync.Mutex
-	listeners []net.Listener
-	conns     map[net.Conn]struct{}
-	closed    bool
+	tokens  *tokens.Keeper
+	refused atomic.Uint64 // requests and connections nobody proved to be allowed
+
+	mu         sync.Mutex
+	listeners  []net.Listener
+	conns      map[net.Conn]struct{} // as accepted
+	remote     int                   // of those, over the network
+	unproven   int                   // of those, by someone not known yet
+	unprovenAt map[string]int        // by address
+	closed     bool
 }
 
 // New makes a Server; nothing runs before Listen.
@@ -114,7 +123,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		proposer: o.Proposer, view: o.Reader, wait: o.Wait, confirm: o.ReadIndex, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies,
 		version: o.Version, autoZone: o.AutoZone, timeout: o.Timeout, log: o.Log,
-		conns: make(map[net.Conn]struct{}),
+		conns: make(map[net.Conn]struct{}), unprovenAt: make(map[string]int), tokens: o.Tokens,
 	}
 	s.rate.total = o.Queries
 	s.access, s.members = o.Access, o.Members

@@ -28,17 +28,10 @@ func authorOf(conn net.Conn) string {
 	return "admin socket"
 }
 
-type authorKey struct{}
-
-// withAuthor is the context of all requests on a connection.
-func withAuthor(ctx context.Context, conn net.Conn) context.Context {
-	return context.WithValue(ctx, authorKey{}, authorOf(conn))
-}
-
 // sign puts the author of a request into a change. What the change says of itself, such as
 // which file it was read from, stays behind it.
 func sign(ctx context.Context, c *record.Change) {
-	by, _ := ctx.Value(authorKey{}).(string)
+	by := callerOf(ctx).who
 	if c.By != "" {
 		by += ": " + c.By
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/pki"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -31,6 +33,8 @@ type Client struct {
 	http             *http.Client
 	transport        *http.Transport
 	base             string
+	tls              *tls.Config // over the network, else nil
+	token            string      // shown with each request; empty: none
 	level            Level
 }
 
@@ -44,7 +48,17 @@ func (c *Client) At(l Level) *Client {
 // NewClient makes a client of the admin socket at addr, a path or a host:port.
 // It does not connect yet.
 func NewClient(addr string) *Client {
-	c := &Client{base: "http://" + httpHost}
+	return newClient(addr, nil, "")
+}
+
+// NewRemoteClient makes a client of the operator's port of a node elsewhere: it proves who
+// asks by the certificate in conf, or by a token, if that is not empty.
+func NewRemoteClient(addr string, conf *tls.Config, token string) *Client {
+	return newClient(addr, conf, token)
+}
+
+func newClient(addr string, conf *tls.Config, token string) *Client {
+	c := &Client{base: "http://" + httpHost, tls: conf, token: token}
 	c.network, c.address = SplitAddr(addr)
 	c.transport = &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -54,13 +68,33 @@ func NewClient(addr string) *Client {
 		IdleConnTimeout:    httpIdle / 2, // before the node closes it
 		DisableCompression: true,
 	}
-	c.http = &http.Client{Transport: c.transport}
+	c.http = &http.Client{Transport: c, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return c
 }
 
 func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: dialWait}
-	return d.DialContext(ctx, c.network, c.address)
+	conn, err := d.DialContext(ctx, c.network, c.address)
+	if err != nil || c.tls == nil {
+		return conn, err
+	}
+	conn.SetDeadline(time.Now().Add(remoteHandshake))
+	secured, err := pki.Handshake(conn, c.tls, true)
+	if err != nil {
+		conn.Close()
+		return nil, &net.OpError{Op: "dial", Net: c.network, Err: err}
+	}
+	conn.SetDeadline(time.Time{})
+	return secured, nil
+}
+
+// RoundTrip sends a request with the token.
+func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return c.transport.RoundTrip(r)
 }
 
 // Addr is the address the client asks.
@@ -80,7 +114,37 @@ func (c *Client) Lines(ctx context.Context) (net.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
+	if c.token == "" {
+		return conn, nil
+	}
+	if err := c.authLine(conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
 	return conn, nil
+}
+
+// authLine shows the token, and reads what the node says to it octet by octet, so that
+// nothing behind it is taken.
+func (c *Client) authLine(conn net.Conn) error {
+	conn.SetDeadline(time.Now().Add(remoteHandshake))
+	if _, err := fmt.Fprintf(conn, "AUTH: %s\n", c.token); err != nil {
+		return err
+	}
+	var answer []byte
+	for b := make([]byte, 1); len(answer) < maxErrorText; answer = append(answer, b[0]) {
+		if _, err := conn.Read(b); err != nil {
+			return err
+		}
+		if b[0] == '\n' {
+			break
+		}
+	}
+	if string(answer) != "OK" {
+		return errors.New(clean(string(answer)))
+	}
+	conn.SetDeadline(time.Time{})
+	return nil
 }
 
 // Propose sends changes to the node, as Proposer says. A change without a

@@ -46,6 +46,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("POST /v1/rotate-cookies", s.postRotateCookies)
 	s.handleAccess(mux)
 	s.handleMembers(mux)
+	s.handleTokens(mux)
 	return &http.Server{
 		Handler:           s.guard(mux),
 		ReadHeaderTimeout: headerWait,
@@ -56,25 +57,42 @@ func (s *Server) httpServer() *http.Server {
 	}
 }
 
+// connContext is the context of all requests on a connection: it says who asks.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
-	if c, ok := conn.(*adminConn); ok {
-		conn = c.Conn
+	c, ok := conn.(*adminConn)
+	if !ok {
+		return ctx
 	}
-	return withAuthor(ctx, conn)
+	if ctx = withCaller(ctx, c.caller); c.keys != nil {
+		ctx = context.WithValue(ctx, connKey{}, c)
+	}
+	return ctx
 }
+
+// connKey holds the connection of requests over the network.
+type connKey struct{}
 
 func (s *Server) serveHTTP() {
 	defer s.running.Done()
 	_ = s.http.Serve(s.httpIn) // ends with Close, and has nothing else to say
 }
 
-// guard lets through what a program on this machine asks, not a page in a
-// browser: those name another host (DNS rebinding) or where they come from.
+// guard lets through what a program on this machine asks, and one elsewhere that
+// proves who it is; not a page in a browser: those name another host (DNS rebinding)
+// or where they come from.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !loopback(r.Host) || r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
+		conn, remote := r.Context().Value(connKey{}).(*adminConn)
+		if !remote && !loopback(r.Host) || r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "" {
 			fail(w, http.StatusForbidden, errors.New("only programs on this machine may ask here, not browsers"))
 			return
+		}
+		if remote {
+			var ok bool
+			if r, ok = s.authorize(w, r); !ok {
+				return
+			}
+			s.prove(conn)
 		}
 		s.mu.Lock()
 		if s.closed {

@@ -14,6 +14,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/eider-dns/eider/cluster/pki"
+	"github.com/eider-dns/eider/cluster/tokens"
 )
 
 const (
@@ -70,11 +73,16 @@ func (s *Server) Listen(addr string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("admin socket %s: %w", addr, err)
 	}
+	return l.Addr().String(), s.serveListener(l)
+}
+
+// serveListener serves what l accepts until Close.
+func (s *Server) serveListener(l net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		l.Close()
-		return "", net.ErrClosed
+		return net.ErrClosed
 	}
 	if len(s.listeners) == 0 {
 		s.running.Add(2)
@@ -84,7 +92,7 @@ func (s *Server) Listen(addr string) (string, error) {
 	s.listeners = append(s.listeners, l)
 	s.running.Add(1)
 	go s.accept(l)
-	return l.Addr().String(), nil
+	return nil
 }
 
 // listenUnix binds path. Between the look at an old socket and the removal of
@@ -165,6 +173,10 @@ func loopback(hostport string) bool {
 
 func (s *Server) accept(l net.Listener) {
 	defer s.running.Done()
+	var keys *pki.Keeper
+	if r, ok := l.(*remoteListener); ok {
+		keys = r.keys
+	}
 	for {
 		conn, err := l.Accept()
 		switch {
@@ -181,7 +193,11 @@ func (s *Server) accept(l net.Listener) {
 			}
 			continue
 		}
-		if !s.admit(conn) {
+		if !s.admit(conn, keys) {
+			if keys != nil {
+				conn.Close() // no word to a stranger
+				continue
+			}
 			setDeadline(conn.SetWriteDeadline, refuseWait)
 			_, _ = fmt.Fprintf(conn, "UNAVAILABLE: not done: %d connections are open already\n", maxConns)
 			_ = conn.Close()
@@ -190,13 +206,21 @@ func (s *Server) accept(l net.Listener) {
 }
 
 // admit starts serving conn unless there are too many.
-func (s *Server) admit(conn net.Conn) bool {
+func (s *Server) admit(conn net.Conn, keys *pki.Keeper) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || len(s.conns) >= maxConns {
 		return false
 	}
-	c := &adminConn{Conn: conn, server: s}
+	c := &adminConn{Conn: conn, raw: conn, server: s, keys: keys}
+	if keys != nil && !s.admitRemote(c) {
+		s.refused.Add(1)
+		return false
+	}
+	c.caller = caller{who: authorOf(conn), role: tokens.Admin} // the permissions of the socket's file have decided
+	if keys != nil {
+		c.caller = caller{from: conn.RemoteAddr().String()}
+	}
 	c.in = bufio.NewReaderSize(conn, 4096)
 	s.conns[conn] = struct{}{}
 	s.running.Add(1)
@@ -207,7 +231,18 @@ func (s *Server) admit(conn net.Conn) bool {
 // serveConn finds out what a connection speaks and serves it.
 func (s *Server) serveConn(c *adminConn) {
 	defer s.running.Done()
-	setDeadline(c.SetReadDeadline, firstBytes)
+	if c.keys != nil {
+		if err := s.secure(c); err != nil {
+			s.strange(c, err)
+			_ = c.Close()
+			return
+		}
+	}
+	wait := firstBytes
+	if c.keys != nil && c.caller.role == "" {
+		wait = unprovenWait
+	}
+	setDeadline(c.SetReadDeadline, wait)
 	isHTTP, err := sniff(c.in)
 	switch {
 	case err != nil:
@@ -215,12 +250,32 @@ func (s *Server) serveConn(c *adminConn) {
 	case isHTTP:
 		setDeadline(c.SetReadDeadline, 0)
 		s.httpIn.give(c) // the HTTP server closes it
-	default:
-		err := s.serveLines(s.ctx, authorOf(c.Conn), &idleReader{c}, &idleWriter{c})
-		if err != nil && s.ctx.Err() == nil {
-			s.log.Debug("admin connection ended", slog.Any("err", err))
+	case c.keys != nil && c.caller.role == "":
+		who, err := s.authLine(c)
+		if err != nil {
+			s.strange(c, err)
+			setDeadline(c.SetWriteDeadline, refuseWait)
+			_, _ = fmt.Fprintf(c, "ERROR: %s\n", clean(err.Error()))
+			_ = c.Close()
+			return
+		}
+		c.caller = who
+		s.prove(c)
+		if _, err := (&idleWriter{c}).Write([]byte("OK\n")); err == nil {
+			s.serveConnLines(c)
 		}
 		_ = c.Close()
+	default:
+		s.serveConnLines(c)
+		_ = c.Close()
+	}
+}
+
+// serveConnLines serves lines on a connection until it ends.
+func (s *Server) serveConnLines(c *adminConn) {
+	err := s.serveLines(withCaller(s.ctx, c.caller), c.caller.who, &idleReader{c}, &idleWriter{c})
+	if err != nil && s.ctx.Err() == nil {
+		s.log.Debug("admin connection ended", slog.Any("err", err))
 	}
 }
 
@@ -253,8 +308,13 @@ func sniff(in *bufio.Reader) (isHTTP bool, err error) {
 // adminConn is an accepted connection that may have been read from already.
 type adminConn struct {
 	net.Conn
+	raw    net.Conn // as accepted; Conn is TLS over it if it came over the network
 	in     *bufio.Reader
 	server *Server
+
+	keys   *pki.Keeper // of connections over the network, else nil
+	caller caller      // who is at the other end
+	host   string      // counted among the unproven under it; guarded by server.mu
 }
 
 func (c *adminConn) Read(p []byte) (int, error) { return c.in.Read(p) }
@@ -262,7 +322,13 @@ func (c *adminConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 // Close gives the connection's place free.
 func (c *adminConn) Close() error {
 	c.server.mu.Lock()
-	delete(c.server.conns, c.Conn)
+	if _, there := c.server.conns[c.raw]; there {
+		delete(c.server.conns, c.raw)
+		if c.keys != nil {
+			c.server.remote--
+			c.server.proveLocked(c)
+		}
+	}
 	c.server.mu.Unlock()
 	return c.Conn.Close()
 }

@@ -69,6 +69,7 @@ func (d *decoder) check(c *Config) {
 		} else {
 			use("admin_loc", n.AdminLoc, "tcp", "127.0.0.1:8053", true)
 		}
+		use("operator_loc", n.OperatorLoc, "tcp", "192.0.2.1:8053", true)
 		use("http_loc", n.HTTPLoc, "tcp", "127.0.0.1:8080", true)
 		d.once(dirs, "data_dir", path, filepath.Clean(n.DataDir))
 	}

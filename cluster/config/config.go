@@ -66,6 +66,8 @@ type Config struct {
 	Join []string
 	// Expect is how many nodes begin a cluster together, none of which knows the others but by Join; 0: the nodes listed do.
 	Expect int
+	// HTTPAuth: http_loc speaks TLS, and metrics are for operators and tokens.
+	HTTPAuth bool
 	// SecretFile holds what seals TSIG keys, alike on all nodes; empty: no keys.
 	SecretFile string
 	QueryACL   QueryACL
@@ -79,16 +81,17 @@ type Node struct {
 	RaftLoc string // host:port of the cluster port, as the others reach it
 	// RaftListen is the host:port the cluster port is opened at where that is not
 	// RaftLoc: behind address translation, in a container, behind a proxy. Empty: RaftLoc.
-	RaftListen string
-	QueryLoc   []string // host:port of DNS, UDP and TCP; an empty host is all addresses
-	AdminLoc   string   // path of a unix socket, or host:port
-	HTTPLoc    string   // host:port of metrics and health; empty: none
-	DataDir    string
-	CertFile   string // of TLS; empty without it
-	KeyFile    string
-	Voter      bool
-	Labels     map[string]string
-	Stale      Stale // what it does while cut off
+	RaftListen  string
+	QueryLoc    []string // host:port of DNS, UDP and TCP; an empty host is all addresses
+	AdminLoc    string   // path of a unix socket, or host:port
+	OperatorLoc string   // host:port of operators on other machines, over TLS; empty: none
+	HTTPLoc     string   // host:port of metrics and health; empty: none
+	DataDir     string
+	CertFile    string // of TLS; empty without it
+	KeyFile     string
+	Voter       bool
+	Labels      map[string]string
+	Stale       Stale // what it does while cut off
 }
 
 // Stale says what a node does that has heard of no leader for long.

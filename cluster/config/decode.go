@@ -82,6 +82,7 @@ func (d *decoder) config(root *object) *Config {
 		}},
 		{"join", func(path string, v any) { d.join(path, v, &c.Join) }},
 		{"expect", d.int(&c.Expect, 1, MaxNodes, "3")},
+		{"http_auth", d.bool(&c.HTTPAuth, "true")},
 		{"secret_file", d.string(&c.SecretFile, `"secret.key"`)},
 		{"query_acl", func(path string, v any) {
 			d.sub(path, v, `{"deny": ["192.0.2.0/24"]}`, []field{
@@ -170,6 +171,7 @@ func (d *decoder) node(path, id string, o *object) Node {
 		{"raft_listen", d.string(&n.RaftListen, `"0.0.0.0:4321"`)},
 		{"query_loc", func(path string, v any) { d.strings(path, v, &n.QueryLoc) }},
 		{"admin_loc", d.string(&n.AdminLoc, `"/run/eider/0.sock" or "127.0.0.1:8053"`)},
+		{"operator_loc", d.string(&n.OperatorLoc, `"192.0.2.1:8053"`)},
 		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},
 		{"data_dir", d.string(&n.DataDir, `"/var/lib/eider"`)},
 		{"cert_file", d.string(&n.CertFile, `"tls/node-0.pem"`)},

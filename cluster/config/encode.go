@@ -14,6 +14,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Listen   string            `json:"raft_listen,omitempty"`
 		QueryLoc any               `json:"query_loc"`
 		AdminLoc string            `json:"admin_loc,omitempty"`
+		Operator string            `json:"operator_loc,omitempty"`
 		HTTPLoc  string            `json:"http_loc,omitempty"`
 		DataDir  string            `json:"data_dir,omitempty"`
 		CertFile string            `json:"cert_file,omitempty"`
@@ -34,7 +35,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.HTTPLoc, n.DataDir, n.CertFile, n.KeyFile, n.Voter, n.Labels, n.Stale.limit(), n.Stale.Answer})
+		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.OperatorLoc, n.HTTPLoc, n.DataDir, n.CertFile, n.KeyFile, n.Voter, n.Labels, n.Stale.limit(), n.Stale.Answer})
 		if err != nil {
 			return nil, err
 		}
@@ -88,12 +89,13 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		TLS       *tls            `json:"tls,omitempty"`
 		Join      []string        `json:"join,omitempty"`
 		Expect    int             `json:"expect,omitempty"`
+		HTTPAuth  bool            `json:"http_auth,omitempty"`
 		Secret    string          `json:"secret_file,omitempty"`
 		QueryACL  acl             `json:"query_acl"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.SecretFile, acl(c.QueryACL),
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.HTTPAuth, c.SecretFile, acl(c.QueryACL),
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})

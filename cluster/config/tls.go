@@ -45,11 +45,14 @@ func (d *decoder) checkTLS(c *Config) {
 	if c.TLS() && c.Plaintext {
 		d.problem("plaintext: true, and tls.ca_file is %q; take one of them out: with TLS nothing is in plain text", c.CAFile)
 	}
+	if c.HTTPAuth && !c.TLS() {
+		d.problem("http_auth: true, and there is no \"tls\", so tokens would be seen on the way; add it, for example %s", tlsExample)
+	}
 	dirs := map[string]string{}
 	for _, n := range c.Nodes {
 		path := join("nodes", n.ID)
 		if !c.TLS() {
-			for _, k := range [2]struct{ key, value string }{{"cert_file", n.CertFile}, {"key_file", n.KeyFile}} {
+			for _, k := range [3]struct{ key, value string }{{"cert_file", n.CertFile}, {"key_file", n.KeyFile}, {"operator_loc", n.OperatorLoc}} {
 				if k.value != "" {
 					d.problem("%s.%s: %q, and there is no \"tls\"; add it, for example %s", path, k.key, k.value, tlsExample)
 				}

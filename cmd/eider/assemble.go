@@ -17,6 +17,7 @@ import (
 	"github.com/eider-dns/eider/cluster/admin/metrics"
 	"github.com/eider-dns/eider/cluster/pki"
 	"github.com/eider-dns/eider/cluster/secrets"
+	"github.com/eider-dns/eider/cluster/tokens"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/notify"
@@ -152,10 +153,16 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate, Members: n.late,
+		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
 		Access:  &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err
+	}
+	if s.node.OperatorLoc != "" {
+		if _, err = n.admin.ListenRemote(s.node.OperatorLoc, n.keys); err != nil {
+			return err
+		}
 	}
 	if _, err = n.admin.Listen(s.node.AdminLoc); err != nil || s.node.HTTPLoc == "" {
 		return err
@@ -163,7 +170,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
 		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
-	}, n.readiness)
+	}, n.readiness, n.metricsGuard())
 	return err
 }
 

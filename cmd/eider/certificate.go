@@ -65,8 +65,8 @@ func (f *certificates) issueNode(ca *pki.CA, n config.Node, life time.Duration, 
 		certFile, keyFile = config.NodeFiles(filepath.Dir(f.bundle), n.ID)
 	}
 	var hosts []string
-	for _, loc := range []string{n.RaftLoc, n.AdminLoc, n.HTTPLoc} {
-		if host, _, err := net.SplitHostPort(loc); err == nil && host != "" && !config.IsSocketPath(loc) && !slices.Contains(hosts, host) {
+	for _, loc := range []string{n.RaftLoc, n.OperatorLoc, n.HTTPLoc} {
+		if host, _, err := net.SplitHostPort(loc); err == nil && host != "" && !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
 	}

@@ -96,7 +96,18 @@ func zoneNameFlag(usage string) cli.Flag { return &cli.StringFlag{Name: "zone", 
 
 // reachFlags are the flags of every command that asks a running node.
 func reachFlags(more ...cli.Flag) []cli.Flag {
-	return append(more, socketFlag(), nodeFlag(), configFlag(), dataDirFlag())
+	more = append(more, socketFlag(), nodeFlag(), configFlag(), dataDirFlag())
+	return append(more, remoteFlags()...)
+}
+
+// remoteFlags say how to prove who asks a node on another machine.
+func remoteFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "ca", EnvVars: []string{"EIDER_CA"}, Usage: "over the network: `FILE` of the cluster's CA; default that of the config"},
+		&cli.StringFlag{Name: "cert", EnvVars: []string{"EIDER_CERT"}, Usage: "over the network: `FILE` of an operator's certificate"},
+		&cli.StringFlag{Name: "cert-key", EnvVars: []string{"EIDER_CERT_KEY"}, Usage: "`FILE` of its key; default that of --cert with .key for .pem"},
+		&cli.StringFlag{Name: "token-file", EnvVars: []string{"EIDER_TOKEN_FILE"}, Usage: "over the network: `FILE` with a token, - for standard input"},
+	}
 }
 
 // newLogger makes the logger --log-level, --log-format and --silent ask for.

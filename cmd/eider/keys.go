@@ -37,13 +37,21 @@ func (n *node) hangUp() {
 	}
 }
 
+// metricsGuard is who may see metrics: anyone, unless the config says otherwise.
+func (n *node) metricsGuard() *metrics.Guard {
+	if !n.settings.config.HTTPAuth {
+		return nil
+	}
+	return &metrics.Guard{TLS: n.keys.AdminServer(), Allow: n.admin.MayScrape}
+}
+
 // portFigures are those of the cluster port, once it is open.
 func (n *node) portFigures() (metrics.PortStats, bool) {
 	c := n.late.get()
 	if c == nil {
 		return metrics.PortStats{}, false
 	}
-	st := metrics.PortStats{Strangers: c.Strangers()}
+	st := metrics.PortStats{Strangers: c.Strangers(), Operators: n.admin.Refused()}
 	if n.keys != nil {
 		st.FailedReloads = n.keys.Failed()
 	}

@@ -138,6 +138,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			group("cluster", "see what the nodes do, and change which they are", clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),
 				clusterJoinCommand(), clusterLeaveCommand(), clusterRemoveCommand(), clusterReplaceCommand(), clusterPromoteCommand(), clusterDemoteCommand(),
 				clusterTransferCommand(), clusterCleanupCommand(), clusterRecoverCommand(), clusterRotateCookiesCommand()),
+			group("token", "make, list and remove tokens of programs that ask over the network", tokenAddCommand(), tokenListCommand(), tokenRemoveCommand()),
 			group("certificate", "make and show the certificates of the cluster port and of operators", certificateInitCommand(), certificateNodeCommand(), certificateOperatorCommand(), certificateRotateCommand(), certificateRetireCommand(), certificateShowCommand()),
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
 			consoleCommand(),

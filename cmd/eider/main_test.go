@@ -124,6 +124,26 @@ func TestHelp(t *testing.T) {
 	walk("eider", app.Commands)
 }
 
+// No command has two flags of one name: the flag package would panic on that.
+func TestFlagsAreUnique(t *testing.T) {
+	var walk func(path string, commands []*cli.Command)
+	walk = func(path string, commands []*cli.Command) {
+		for _, cmd := range commands {
+			seen := map[string]bool{}
+			for _, f := range cmd.Flags {
+				for _, name := range f.Names() {
+					if seen[name] {
+						t.Errorf("%s %s: two flags called %s", path, cmd.Name, name)
+					}
+					seen[name] = true
+				}
+			}
+			walk(path+" "+cmd.Name, cmd.Subcommands)
+		}
+	}
+	walk("eider", newApp(nil, nil, nil).Commands)
+}
+
 // run never ends the process, so that its caller decides.
 func TestRun(t *testing.T) {
 	for _, tt := range []struct {

@@ -31,15 +31,26 @@ type place struct {
 // -n and -c name, else that of the data folder, else whoever answers where
 // nodes are by default. The caller closes the client.
 func reach(c *cli.Context) (*admin.Client, error) {
-	places, err := whereToLook(c)
+	how, err := credentials(c)
+	if err != nil {
+		return nil, err
+	}
+	places, err := whereToLook(c, how.remote())
+	if err != nil {
+		return nil, err
+	}
+	open, err := how.opener(c)
 	if err != nil {
 		return nil, err
 	}
 	var tried []string
 	for _, p := range places {
-		client := admin.NewClient(p.addr)
+		client, err := open(p.addr)
+		if err != nil {
+			return nil, err
+		}
 		ctx, cancel := context.WithTimeout(c.Context, probeWait)
-		_, err := client.Status(ctx)
+		_, err = client.Status(ctx)
 		cancel()
 		if err == nil {
 			return client, nil
@@ -50,7 +61,7 @@ func reach(c *cli.Context) (*admin.Client, error) {
 	return nil, fmt.Errorf("no node answers; tried\n%s\nstart one with `eider node`, or name its socket with --socket", strings.Join(tried, "\n"))
 }
 
-func whereToLook(c *cli.Context) ([]place, error) {
+func whereToLook(c *cli.Context, remote bool) ([]place, error) {
 	switch {
 	case c.String("socket") != "":
 		return []place{{c.String("socket"), "--socket"}}, nil
@@ -59,13 +70,13 @@ func whereToLook(c *cli.Context) ([]place, error) {
 		if path == "" {
 			path = defaultConfig
 		}
-		return configPlaces(path, c.String("node"))
+		return configPlaces(path, c.String("node"), remote)
 	case c.String("data-dir") != "":
 		return []place{{filepath.Join(c.String("data-dir"), config.AdminSocketName), "--data-dir"}}, nil
 	}
 	places := []place{{config.Default().Nodes[0].AdminLoc, "a node without config"}}
 	if _, err := os.Stat(defaultConfig); err == nil {
-		more, err := configPlaces(defaultConfig, "")
+		more, err := configPlaces(defaultConfig, "", remote)
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +89,9 @@ func whereToLook(c *cli.Context) ([]place, error) {
 	return places, nil
 }
 
-// configPlaces are the admin sockets a config names: that of node id, or all.
-func configPlaces(path, id string) ([]place, error) {
+// configPlaces are the admin sockets a config names, or the operators' ports, which are for those
+// who say how they prove who they are: that of node id, or all.
+func configPlaces(path, id string, remote bool) ([]place, error) {
 	conf, err := config.Load(path)
 	if err != nil {
 		return nil, err
@@ -94,7 +106,16 @@ func configPlaces(path, id string) ([]place, error) {
 	}
 	var places []place
 	for _, n := range nodes {
+		if remote {
+			if n.OperatorLoc != "" {
+				places = append(places, place{n.OperatorLoc, fmt.Sprintf("operator_loc of node %s in %s", n.ID, path)})
+			}
+			continue
+		}
 		places = append(places, place{n.AdminLoc, fmt.Sprintf("node %s in %s", n.ID, path)})
+	}
+	if len(places) == 0 {
+		return nil, fmt.Errorf("%s: no \"operator_loc\" to reach over the network; add one to a node, for example \"192.0.2.1:8053\", or leave out --cert and --token-file", path)
 	}
 	return places, nil
 }

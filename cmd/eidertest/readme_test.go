@@ -16,7 +16,7 @@ import (
 // The block about TLS runs as it stands, too.
 func TestREADMESafePort(t *testing.T) {
 	out := runBlock(t, "tls")
-	for _, want := range []string{"node ns3", "eider://prod/node/ns1", "OK index=", "leader ns", "the newest CA alone"} {
+	for _, want := range []string{"node ns3", "eider://prod/node/ns1", "OK index=", "leader ns", "the newest CA alone", "operator alice", "example.org."} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the block printed no %q:\n%s", want, out)
 		}
@@ -37,7 +37,7 @@ func runBlock(t *testing.T, name string) string {
 	if !ok || !ok2 || !ok3 {
 		t.Fatalf("README.md has no block %q any more", name)
 	}
-	ports, err := eidertest.FreePorts(12)
+	ports, err := eidertest.FreePorts(24)
 	must(t, err)
 	free := map[string]string{}
 	swap := func(text string) string {

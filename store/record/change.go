@@ -177,6 +177,8 @@ const (
 	// SettingAccess counts the changes of keys and rules, so that they come one
 	// after the other and a reader sees that there was one (nameserver/access).
 	SettingAccess Setting = 2
+	// SettingTokens counts the changes of tokens, as SettingAccess does of keys (cluster/tokens).
+	SettingTokens Setting = 3
 	// SettingKeys is the first of MaxAccess settings that hold a TSIG key each,
 	// SettingRules the first of as many that hold a rule of who may do what each.
 	SettingKeys  Setting = 0x1000
@@ -184,6 +186,8 @@ const (
 	// SettingMembers is the first of MaxMemberParts settings that together hold the
 	// table of the cluster's members (cluster has its form).
 	SettingMembers Setting = 0x3000
+	// SettingToken is the first of MaxTokens settings that hold a token each.
+	SettingToken Setting = 0x4000
 )
 
 // MaxMemberParts is how many settings the table of members may take: 100 nodes with the
@@ -192,6 +196,10 @@ const MaxMemberParts = 8
 
 // MaxAccess is the most TSIG keys, and the most rules, of a cluster.
 const MaxAccess = 1000
+
+// MaxTokens is the most tokens of a cluster: one for each program that asks nodes, and each is
+// compared with what is shown.
+const MaxTokens = 256
 
 // MaxSetting is the longest value of a setting in octets. Settings are read
 // whole and travel in every snapshot: keys and switches, not data.

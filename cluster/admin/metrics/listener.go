@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -38,17 +39,23 @@ type Listener struct {
 	done chan struct{}
 }
 
-// Listen opens addr, a host:port, and serves it until Close. Nothing proves who
-// asks: /debug/pprof/ answers only those on this machine, the rest anyone who
-// can reach the address.
-func Listen(addr string, from Sources, ready Ready) (*Listener, error) {
+// Guard has those who ask prove who they are, over TLS.
+type Guard struct {
+	TLS   *tls.Config
+	Allow func(*http.Request) error // why someone may not see metrics and profiles
+}
+
+// Listen opens addr, a host:port, and serves it until Close. Without a guard nothing proves
+// who asks: /debug/pprof/ answers only those on this machine, the rest anyone who
+// can reach the address. With one, /health and /ready still answer anyone.
+func Listen(addr string, from Sources, ready Ready, guard *Guard) (*Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("http_loc: %w", err)
 	}
 	out := &Listener{addr: l.Addr(), done: make(chan struct{})}
 	out.http = &http.Server{
-		Handler:           Handler(from, ready),
+		Handler:           guard.wrap(Handler(from, ready)),
 		ReadHeaderTimeout: headerWait,
 		ReadTimeout:       readWait,
 		WriteTimeout:      writeWait,
@@ -58,9 +65,34 @@ func Listen(addr string, from Sources, ready Ready) (*Listener, error) {
 	}
 	go func() {
 		defer close(out.done)
-		_ = out.http.Serve(&capped{Listener: l, places: make(chan struct{}, maxConns)}) // ends with Close, and has nothing else to say
+		_ = out.http.Serve(guard.listener(&capped{Listener: l, places: make(chan struct{}, maxConns)})) // ends with Close, and has nothing else to say
 	}()
 	return out, nil
+}
+
+// listener puts TLS over l. The handshake has the time of a request's header.
+func (g *Guard) listener(l net.Listener) net.Listener {
+	if g == nil {
+		return l
+	}
+	return tls.NewListener(l, g.TLS)
+}
+
+// wrap lets only those through whom the guard allows, but for what load balancers ask.
+func (g *Guard) wrap(next http.Handler) http.Handler {
+	if g == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" && r.URL.Path != "/ready" {
+			if err := g.Allow(r); err != nil {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="eider"`) // RFC 6750 section 3
+				text(w, http.StatusUnauthorized, err.Error())
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // Addr is the address it listens on.

@@ -41,6 +41,7 @@ type Sources struct {
 type PortStats struct {
 	Strangers     map[string]uint64 // connections turned away, by reason
 	FailedReloads uint64            // of certificates
+	Operators     uint64            // requests at the operators' port nobody proved to be allowed
 }
 
 // collector reads Sources at each scrape.
@@ -91,9 +92,10 @@ var (
 	haltedDesc     = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
 	strangersDesc  = desc("cluster_port_refused_total", "Connections the cluster port turned away.", "reason")
 	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
+	operatorsDesc  = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, reloadsDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -138,6 +140,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			for reason, n := range st.Strangers {
 				out.counter(strangersDesc, float64(n), reason)
 			}
+			out.counter(operatorsDesc, float64(st.Operators))
 			out.counter(reloadsDesc, float64(st.FailedReloads))
 		}
 	}

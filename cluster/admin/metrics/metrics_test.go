@@ -131,7 +131,7 @@ func TestPaths(t *testing.T) {
 }
 
 func TestListener(t *testing.T) {
-	l, err := Listen("127.0.0.1:0", sources(), nil)
+	l, err := Listen("127.0.0.1:0", sources(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestListener(t *testing.T) {
 	if err != nil || !strings.Contains(string(body), "eider_zones 3") {
 		t.Errorf("%v: %.200s", err, body)
 	}
-	if _, err := Listen(l.Addr().String(), sources(), nil); err == nil {
+	if _, err := Listen(l.Addr().String(), sources(), nil, nil); err == nil {
 		t.Error("two listeners on one address")
 	}
 	if err := l.Close(); err != nil {
