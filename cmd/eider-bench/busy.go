@@ -37,7 +37,10 @@ type busyRun struct {
 	Folds            int     `json:"folds_seen"`
 	Ratio            float64 `json:"p999_ratio"` // median over rounds of busy to quiet
 
+	Transfers int `json:"transfers"` // of the zone by AXFR, beside the changes
+
 	ratios []float64
+	apex   string // of the zone that is changed
 }
 
 type spreads struct {
@@ -69,7 +72,7 @@ func (q *querySession) busy() error {
 		return err
 	}
 	list := questions(d.count, mixed, d.question)
-	b := &busyRun{Rounds: q.rounds}
+	b := &busyRun{Rounds: q.rounds, apex: "bench.test"}
 	q.Busy = b
 	other, err := q.bystander(d)
 	if err != nil {
@@ -84,7 +87,13 @@ func (q *querySession) busy() error {
 			return err
 		}
 		b.Quiet.add(quiet)
-		loud, err := b.beside(c, func() (paced, error) { return pace(port, list, false, busyRate, busyEach) })
+		loud, err := b.beside(c, func() (paced, error) {
+			stop, done := make(chan struct{}), make(chan error, 1)
+			go func() { done <- b.transfer(c.Nodes[0], d.zones[0].apex, stop) }()
+			p, err := pace(port, list, false, busyRate, busyEach)
+			close(stop)
+			return p, errors.Join(err, <-done)
+		})
 		if err != nil {
 			return err
 		}
@@ -109,6 +118,21 @@ func (q *querySession) busy() error {
 		s.P50, s.P99, s.P999, s.Max = percentile(s.all, 0.5), percentile(s.all, 0.99), percentile(s.all, 0.999), percentile(s.all, 1)
 	}
 	return nil
+}
+
+// transfer takes the zone from the node that is asked, again and again.
+func (b *busyRun) transfer(n *eidertest.Node, apex string, stop chan struct{}) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if _, err := receive(n.Query, apex); err != nil {
+			return fmt.Errorf("AXFR: %w", err)
+		}
+		b.Transfers++
+	}
 }
 
 // bystander is an NSD, on all cores, if there is to be one.
@@ -145,6 +169,8 @@ func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, e
 			var out string
 			if out, err = c.Run(append([]string{"zone", "load", "-q", "-c", c.Config, "-n", "0"}, d.loadArgs()...)...); err != nil {
 				err = fmt.Errorf("zone load: %w\n%s", err, tail(out))
+			} else if out, err = c.Run("acl", "add", "-c", c.Config, "--zone", d.zones[0].apex, "--prefix", "127.0.0.0/8", "--allow", "transfer"); err != nil {
+				err = fmt.Errorf("acl add: %w\n%s", err, tail(out))
 			} else {
 				err = allCheckpointed(c)
 			}
@@ -185,7 +211,7 @@ func (b *busyRun) change(n *eidertest.Node, stop chan struct{}) error {
 				return
 			case <-tick.C:
 			}
-			if _, err := fmt.Fprintf(conn, "ADD: c%d.busy%d.bench.test A 192.0.2.1\n", i, run); err != nil {
+			if _, err := fmt.Fprintf(conn, "ADD: c%d.busy%d.%s A 192.0.2.1\n", i, run, b.apex); err != nil {
 				wrote <- err
 				return
 			}
@@ -230,7 +256,7 @@ func watchFolds(n *eidertest.Node, stop chan struct{}) chan int {
 }
 
 func (b *busyRun) print(out io.Writer) {
-	fmt.Fprintf(out, "\n  busy: the mixed set at one node of three, %d questions/s; %.0f changes/s committed at another (%d not OK), the store folded %d times. No transfer: there are none yet.\n\n", busyRate, b.ChangesPerSecond, b.Refused, b.Folds)
+	fmt.Fprintf(out, "\n  busy: the mixed set at one node of three, %d questions/s; %.0f changes/s committed at another (%d not OK), the store folded %d times, and the node asked sent the zone by AXFR %d times.\n\n", busyRate, b.ChangesPerSecond, b.Refused, b.Folds, b.Transfers)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tasked\tlost\tp50 us\tp99 us\tp99.9 us\tmax us\t")
 	for _, row := range []struct {

@@ -28,6 +28,7 @@ var benches = []bench{
 	{"commits", "changes a second through three nodes", commits},
 	{"gap", "how long no change is taken after the leader is killed", gap},
 	{"million", "a zone of a million records on three nodes", million},
+	{"transfers", "a zone of a million records by AXFR from a follower while it changes, and beside Knot and BIND", transfers},
 	{"updates", "DNS UPDATEs over TCP at three nodes, beside Knot and BIND alone", updates},
 	{"overload", "a minute of attack on the leader, from one prefix", overload},
 	{"queries", "queries beside other servers: CPU time, rates, latencies, memory", queries},
@@ -53,7 +54,7 @@ func main() {
 		return
 	}
 	var s session
-	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, updates, overload, queries")
+	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, transfers, updates, overload, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", "", "where data folders go (a temporary folder if empty)")
 	flag.Float64Var(&s.scale, "scale", 1, "factor for the number of changes, kills and records")
