@@ -42,6 +42,7 @@ const (
 	callPropose  method = 'p' // changes for the leader
 	callStatus   method = 's' // how are you; from a leader also what it knows
 	callTransfer method = 't' // give leadership away
+	callNote     method = 'n' // a note for the leader
 	callRead     method = 'r' // how far must a linearizable read be (leader only)
 	callMember   method = 'm' // change who belongs to the cluster (leader only)
 )

@@ -58,12 +58,13 @@ var (
 type Options struct {
 	ID           string
 	Config       *config.Config
-	StateMachine StateMachine       // ready to apply
-	Snapshots    raft.SnapshotStore // of that state machine; its newest snapshot must be no newer than Applied
-	Dir          string             // data directory; that of the config if empty
-	Report       func() []byte      // what other nodes are told of this one, any time; nil: nothing
-	Log          *slog.Logger       // nil: none
-	Keys         *pki.Keeper        // certificates of mutual TLS; needed if the config has "tls"
+	StateMachine StateMachine            // ready to apply
+	Snapshots    raft.SnapshotStore      // of that state machine; its newest snapshot must be no newer than Applied
+	Dir          string                  // data directory; that of the config if empty
+	Told         func(note []byte) error // takes the notes other nodes have for the one that leads; nil: none are taken
+	Report       func() []byte           // what other nodes are told of this one, any time; nil: nothing
+	Log          *slog.Logger            // nil: none
+	Keys         *pki.Keeper             // certificates of mutual TLS; needed if the config has "tls"
 
 	// Found is what Inspect found in Dir a moment ago; nil: Open has it inspected.
 	Found *Inspection

@@ -403,6 +403,8 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 		return n.onRead(ctx, payload)
 	case callStatus:
 		return n.onStatus(from, payload)
+	case callNote:
+		return nil, n.onNote(payload)
 	case callTransfer:
 		r := n.running.Load()
 		if r == nil {

@@ -25,6 +25,7 @@ type Node struct {
 	tuning   Tuning
 	log      *slog.Logger
 	report   func() []byte
+	told     func(note []byte) error
 	snaps    raft.SnapshotStore
 	machine  *machine
 	identity *identityStore
@@ -84,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(o.Config.Limits), log: o.Log, report: o.Report, snaps: o.Snapshots,
+		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(o.Config.Limits), log: o.Log, report: o.Report, told: o.Told, snaps: o.Snapshots,
 		state: stateStarting, leaderCh: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
 		verdict: make(chan error, 1), removed: make(chan struct{}), recoveries: make(chan recovery), process: newToken(),
 	}

@@ -29,6 +29,7 @@ func (t Transport) String() string { return [...]string{"udp", "tcp"}[t] }
 type scratch struct {
 	query   query
 	answer  lookup.Answer
+	down    downView
 	message message
 	options []byte // of the reply's OPT
 	stream  []byte // replies to be written to a connection together
@@ -143,15 +144,20 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	if stale && s.o.Stale.Refuse {
 		return s.short(w, packet, t, rcodeServFail, edeInvalidData)
 	}
+	if down := s.down.Load(); down != nil {
+		w.down.View, w.down.zones = view, *down
+		view = &w.down
+	}
 	if rules := s.guards.Load(); rules == nil {
 		lookup.Resolve(view, &m.q, &w.answer)
 	} else {
 		lookup.Resolve(w.guarded.over(view, rules, access.Who{From: w.from.Unmap(), Key: w.signed.key}), &m.q, &w.answer)
 		w.guarded.View = nil
 	}
+	w.down.View = nil
 	code, ede := outcomeRcode(w.answer.Outcome)
-	if code == rcodeRefused {
-		if w.guarded.hid {
+	if code == rcodeRefused || code == rcodeServFail {
+		if code == rcodeRefused && w.guarded.hid {
 			ede = edeProhibited
 		}
 		return s.short(w, packet, t, code, ede)
@@ -193,6 +199,8 @@ func outcomeRcode(o lookup.Outcome) (code rcode, ede uint16) {
 		return rcodeRefused, edeNotAuthoritative
 	case lookup.NXDomain:
 		return rcodeNXDomain, edeNone
+	case lookup.Unavailable:
+		return rcodeServFail, edeInvalidData
 	case lookup.YXDomain:
 		return rcodeYXDomain, edeNone
 	}

@@ -112,9 +112,10 @@ type Server struct {
 	guards  atomic.Pointer[access.Snapshot] // nil: no rule is about queries
 	clock   clock
 	stale   stale
-	access  *prefixTable // nil: everyone
-	rate    *rateLimiter // nil: no limit
-	exempt  *prefixTable // from rate
+	down    atomic.Pointer[map[uint32]struct{}] // nil: no zone is
+	access  *prefixTable                        // nil: everyone
+	rate    *rateLimiter                        // nil: no limit
+	exempt  *prefixTable                        // from rate
 	shield  shield
 
 	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies

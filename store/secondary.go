@@ -1,6 +1,10 @@
 package store
 
-import "github.com/eider-dns/eider/store/record"
+import (
+	"iter"
+
+	"github.com/eider-dns/eider/store/record"
+)
 
 // A secondary zone has the setting record.ZoneSecondary, and its content comes from its
 // primaries alone: by changes with record.OpPulled, whose serials are those of the primary.
@@ -46,7 +50,7 @@ func (b *batchState) turnSecondary(z *zoneState, value []byte) {
 }
 
 // ZoneSettings walks over the zones that have a setting of that number.
-func (v *View) ZoneSettings(n record.ZoneSetting) func(yield func(z record.Zone, value []byte) bool) {
+func (v *View) ZoneSettings(n record.ZoneSetting) iter.Seq2[record.Zone, []byte] {
 	return func(yield func(record.Zone, []byte) bool) {
 		for key, val := range v.scanPrefix([]byte{spaceZoneSetting}) {
 			name, t, ok := splitZoneSettingKey(key)

@@ -70,6 +70,7 @@ type Options struct {
 	Members       Membership                                       // who belongs to the cluster
 	Tokens        *tokens.Keeper                                   // of those who ask over the network
 	Access        *access.Editor                                   // keys and rules
+	Puller        Puller                                           // of secondary zones; nil: none
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
 
 	Version  string        // of the build
@@ -89,6 +90,7 @@ type Server struct {
 	nodes    func(ctx context.Context) []NodeStatus
 	members  Membership
 	access   *access.Editor
+	puller   Puller
 	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
 	autoZone bool
@@ -126,7 +128,7 @@ func New(o Options) (*Server, error) {
 		conns: make(map[net.Conn]struct{}), unprovenAt: make(map[string]int), tokens: o.Tokens,
 	}
 	s.rate.total = o.Queries
-	s.access, s.members = o.Access, o.Members
+	s.access, s.members, s.puller = o.Access, o.Members, o.Puller
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
 	}

@@ -38,6 +38,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("GET /v1/zone/history", s.getHistory)
 	mux.HandleFunc("GET /v1/zone/diff", s.getDiff)
 	mux.HandleFunc("POST /v1/zone/rollback", s.postRollback)
+	mux.HandleFunc("POST /v1/zone/refresh", s.postRefresh)
 	mux.HandleFunc("GET /v1/dump", s.getDump)
 	mux.HandleFunc("GET /v1/records", s.getRecords)
 	mux.HandleFunc("GET /v1/digest", s.getDigest)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/eider-dns/eider/nameserver/notify"
+	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/store/zonemd"
@@ -70,6 +71,7 @@ var zoneSettings = []zoneSetting{
 		},
 		format: func(value []byte) string { return string(value) },
 	},
+	primariesSetting,
 }
 
 // ZoneSettingsHelp has one line for each setting of a zone.
@@ -133,6 +135,8 @@ type ZoneDetail struct {
 	Serial   uint32            `json:"serial"`
 	Index    uint64            `json:"index"` // the applied index it was read at
 	Settings []ZoneSettingInfo `json:"settings"`
+
+	Secondary *secondary.Status `json:"secondary,omitempty"`
 }
 
 // ZoneSettingInfo is one setting of a zone.
@@ -175,7 +179,13 @@ func (s *Server) getZone(w http.ResponseWriter, r *http.Request) {
 	}
 	defer view.Close()
 	if zone, ok := s.zoneFor(w, r, view); ok {
-		answerJSON(w, http.StatusOK, detail(view, zone))
+		out := detail(view, zone)
+		if s.puller != nil {
+			if st, ok := s.puller.Status(zone.Apex); ok {
+				out.Secondary = &st
+			}
+		}
+		answerJSON(w, http.StatusOK, out)
 	}
 }
 

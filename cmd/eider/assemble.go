@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/notify"
+	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/nameserver/transfer"
 	"github.com/eider-dns/eider/nameserver/update"
 	"github.com/eider-dns/eider/store"
@@ -48,6 +50,7 @@ type node struct {
 	transfers *transfer.Server
 	notifies  *notify.Sender
 	secrets   *secrets.Keeper
+	puller    *secondary.Puller
 	admin     *admin.Server
 	http      *metrics.Listener // nil without http_loc
 	fsm       atomic.Pointer[checkpoint.FSM]
@@ -139,7 +142,8 @@ func (n *node) listen(ctx context.Context) (err error) {
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
 		Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
-		Stale: staleOptions(s.node.Stale), Log: n.log,
+		Notify: func(packet []byte, from netip.AddrPort, tcp bool) []byte { return n.puller.Notify(packet, from, tcp) },
+		Stale:  staleOptions(s.node.Stale), Log: n.log,
 	}); err != nil {
 		return err
 	}
@@ -149,10 +153,11 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.secrets = n.keepSecrets()
+	n.puller = n.pullZones(secret)
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
-		RotateCookies: n.secrets.Rotate, Members: n.late,
+		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller,
 		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
 		Access:  &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
@@ -168,10 +173,26 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
+		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Pulls: n.puller.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness, n.metricsGuard())
 	return err
+}
+
+// pullZones has this node pull the secondary zones while it leads.
+func (n *node) pullZones(secret *access.Secret) *secondary.Puller {
+	return secondary.Open(secondary.Options{
+		View: func() secondary.View { return n.store.View() }, Access: access.NewCache(secret), Propose: n.late.Propose,
+		Leading: n.leading, Expired: n.dns.SetDown,
+		Tell: func(ctx context.Context, note []byte) error {
+			c := n.late.get()
+			if c == nil {
+				return errors.New("this node is still starting")
+			}
+			return c.Tell(ctx, note)
+		},
+		Log: n.log,
+	})
 }
 
 // keepSecrets has the keys of cookies follow the store, from now on.
@@ -227,7 +248,7 @@ func (n *node) join(ctx context.Context) error {
 	n.fsm.Store(fsm)
 	c, err := cluster.Open(ctx, cluster.Options{
 		ID: s.node.ID, Config: s.config, Dir: s.node.DataDir,
-		StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, Keys: n.keys, Found: n.found,
+		Told: n.puller.Told, StateMachine: fsm, Snapshots: fsm.Snapshots(), Report: n.report, Log: s.log, Keys: n.keys, Found: n.found,
 		Tuning: cluster.Tuning{
 			TrailingEntries: uint64(s.config.Limits.TrailingEntries), SnapshotEntries: uint64(s.config.Limits.SnapshotEntries),
 			KeepEntries: min(uint64(s.config.Limits.TrailingEntries), cluster.DefaultKeepEntries),
@@ -257,6 +278,9 @@ func (n *node) stop(ctx context.Context) error {
 	if n.transfers != nil {
 		n.transfers.Close() // a secondary that got part of a zone asks another node
 		n.notifies.Close()
+	}
+	if n.puller != nil {
+		n.puller.Close() // so does it
 	}
 	if n.secrets != nil {
 		n.secrets.Close() // it proposes, and reads the store

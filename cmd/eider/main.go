@@ -132,7 +132,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			nodeCommand(),
 			group("record", "add, remove and list records of a running cluster", recordAddCommand(), recordRemoveCommand(), recordListCommand()),
 			group("zone", "load, dump and manage zones", zoneLoadCommand(), zoneReplaceCommand(), zoneDumpCommand(), zoneListCommand(), zoneCreateCommand(), zoneDeleteCommand(), zoneCheckCommand(), zoneSetCommand(), zoneShowCommand(),
-				zoneHistoryCommand(), zoneDiffCommand(), zoneRollbackCommand()),
+				zoneHistoryCommand(), zoneDiffCommand(), zoneRollbackCommand(), zoneRefreshCommand()),
 			group("key", "add, remove and export TSIG keys", keyAddCommand(), keyListCommand(), keyRemoveCommand(), keyExportCommand(), keyInitSecretCommand()),
 			group("acl", "say who may update a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
 			group("cluster", "see what the nodes do, and change which they are", clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),

@@ -27,7 +27,8 @@ func (n *node) newTransfers() *transfer.Server {
 	}
 	return transfer.New(transfer.Options{
 		View: func() transfer.View { return n.store.View() }, Access: n.access, CatchUp: n.catchUp,
-		Max: n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
+		Down: func(zone uint32) bool { return n.dns.Down(zone) },
+		Max:  n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
 	})
 }
 
@@ -51,6 +52,7 @@ func (n *node) accessNow() *access.Snapshot {
 // observe is told what was applied, before those who wait for it are.
 func (n *node) observe(zones []record.ZoneSerial, more bool) {
 	n.dns.SetGuards(n.accessNow())
+	n.puller.Changed(zones, more)
 	n.notifies.Changed(zones, more)
 }
 

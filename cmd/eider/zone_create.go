@@ -15,10 +15,11 @@ func zoneCreateCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "create",
 		Usage:     "create an empty zone with an SOA and its NS records",
-		ArgsUsage: "ZONE",
-		Description: example("Without --ns the zone's nameserver is ns1 below it. A zone of that name that was deleted goes on with its serial.",
+		ArgsUsage: "ZONE [KEY=VALUE...]",
+		Description: example("Without --ns the zone's nameserver is ns1 below it. A zone of that name that was deleted goes on with its serial.\nSettings are those of `eider zone set`; with primaries the zone is secondary, and empty until it was pulled.",
 			"eider zone create example.com --ns ns1.example.net --ns ns2.example.net",
-			"eider zone create example.com --if-absent"),
+			"eider zone create example.com --if-absent",
+			"eider zone create example.com primaries=192.0.2.1%transfer-key"),
 		Flags: reachFlags(
 			&cli.StringSliceFlag{Name: "ns", Usage: "`NAME` of a nameserver; repeatable, the first one is the SOA's"},
 			&cli.StringFlag{Name: "rname", Usage: "mailbox of who is responsible, a `NAME` (hostmaster.example.com)"},
@@ -29,9 +30,16 @@ func zoneCreateCommand() *cli.Command {
 }
 
 func zoneCreate(c *cli.Context) error {
-	apex, err := zoneArg(c)
-	if err != nil {
+	if err := args(c, 1, -1, "ZONE"); err != nil {
 		return err
+	}
+	apex, err := record.ParseName(c.Args().First())
+	if err != nil {
+		return misusedAt(c, "ZONE: %w", err)
+	}
+	settings, err := admin.ParseZoneSettings(apex, c.Args().Tail())
+	if err != nil {
+		return misusedAt(c, "%w", err)
 	}
 	var servers []record.Name
 	for _, text := range c.StringSlice("ns") {
@@ -55,7 +63,7 @@ func zoneCreate(c *cli.Context) error {
 	if c.Bool("if-absent") {
 		op.Flags |= record.OpIfAbsent
 	}
-	return propose(c, op)
+	return proposeChange(c, record.Change{Ops: admin.CreateZone(op, settings)}, func(*record.Result) {})
 }
 
 // propose proposes one op as a change of its own and shows the result.

@@ -16,12 +16,15 @@ func zoneLoadCommand() *cli.Command {
 		Name:      "load",
 		Usage:     "put zone files in the place of what the cluster has of their zones",
 		ArgsUsage: "FILE|ZONE=FILE|FOLDER...",
-		Description: example("Each file is read and checked wholly before anything is sent. Its zone becomes visible all at once.\nA folder stands for its *.zone files.",
+		Description: example("Each file is read and checked wholly before anything is sent. Its zone becomes visible all at once.\nA folder stands for its *.zone files. With --from-primary the argument is a ZONE, which is transferred once (AXFR).",
 			"eider zone load example.com.zone",
 			"eider zone load example.org=./old/db.example",
+			"eider zone load example.net --from-primary 192.0.2.1 --key transfer-key",
 			"eider zone load --if-absent /etc/zones"),
 		Flags: reachFlags(&cli.BoolFlag{DisableDefaultText: true, Name: "if-absent", Usage: "leave zones alone that exist or ever did"},
 			lenientFlag(), strictFlag("stop at the first bad file"),
+			&cli.StringFlag{Name: "from-primary", Usage: "take the zone from the server at `ADDR[@PORT]`, instead of a file"},
+			&cli.StringFlag{Name: "key", Usage: "`NAME` of the cluster's TSIG key that primary wants"},
 			&cli.DurationFlag{Name: "patience", Value: 30 * time.Second, Usage: "repeat what finds no leader for `DURATION`"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "quiet", Aliases: []string{"q"}, Usage: "no progress"}, jsonFlag()),
 		Action: zoneLoad,
@@ -41,6 +44,12 @@ type loadResult struct {
 }
 
 func zoneLoad(c *cli.Context) error {
+	switch {
+	case c.IsSet("from-primary"):
+		return zoneFromPrimary(c)
+	case c.IsSet("key"):
+		return misusedAt(c, "--key is for --from-primary")
+	}
 	if err := args(c, 1, -1, "FILE, ZONE=FILE or FOLDER"); err != nil {
 		return err
 	}

@@ -75,6 +75,9 @@ func zoneShow(c *cli.Context) error {
 			}
 			fmt.Fprintf(c.App.Writer, "%s %-10s %s\n", mark, s.Key, s.Value)
 		}
+		if z.Secondary != nil {
+			showSecondary(c, z.Secondary)
+		}
 		return nil
 	})(c)
 }

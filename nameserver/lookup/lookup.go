@@ -44,16 +44,17 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	Refused  Outcome = iota // the name is in no zone here
-	Success                 // the answer section holds what was asked for
-	Chain                   // aliases were followed until they left the zones, looped or became too many; they are the answer
-	NoData                  // the name exists, the type does not (RFC 2308 section 2.2)
-	NXDomain                // the name does not exist, nor anything below it (RFC 8020)
-	Referral                // the name is at or below a zone cut
-	YXDomain                // a DNAME would make a name too long (RFC 6672 section 2.2)
+	Refused     Outcome = iota // the name is in no zone here
+	Success                    // the answer section holds what was asked for
+	Chain                      // aliases were followed until they left the zones, looped or became too many; they are the answer
+	NoData                     // the name exists, the type does not (RFC 2308 section 2.2)
+	NXDomain                   // the name does not exist, nor anything below it (RFC 8020)
+	Referral                   // the name is at or below a zone cut
+	Unavailable                // the zone is here, and may not be answered from (record.ZoneRef.Down)
+	YXDomain                   // a DNAME would make a name too long (RFC 6672 section 2.2)
 )
 
-var outcomeNames = [...]string{"REFUSED", "SUCCESS", "CHAIN", "NODATA", "NXDOMAIN", "REFERRAL", "YXDOMAIN"}
+var outcomeNames = [...]string{"REFUSED", "SUCCESS", "CHAIN", "NODATA", "NXDOMAIN", "REFERRAL", "UNAVAILABLE", "YXDOMAIN"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {

@@ -42,6 +42,10 @@ func (a *Answer) step(r Reader, q *Question, hops int) (target []byte) {
 		}
 		return nil
 	}
+	if ref.Down {
+		a.Outcome = Unavailable
+		return nil
+	}
 	a.Authoritative = true
 	if a.zone != ref.ID {
 		a.chain.known = false

@@ -66,6 +66,9 @@ type Options struct {
 	MaxUDP  int // largest answer over UDP in octets; default 1232
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Down tells of the contents that may not be given away: those of secondary zones that have
+	// expired, by their ids; nil: none.
+	Down func(zone uint32) bool
 }
 
 // Server answers questions for transfers. Its methods may be called from any goroutine.
@@ -152,7 +155,7 @@ func (s *Server) Handle(msg []byte, from netip.AddrPort, tcp bool, send func(mes
 		}
 	}
 	zone, ok := view.FindZone(a.req.apex)
-	if !ok || !view.Resident() { // a transfer would hold the file's old pages for as long as it takes
+	if !ok || !view.Resident() || s.o.Down != nil && s.o.Down(zone.ID) { // a transfer would hold the file's old pages for as long as it takes
 		s.count.failed.Add(1)
 		return a.fail(servFail)
 	}

@@ -20,6 +20,7 @@ type ZoneRef struct {
 	ID     uint32
 	KeyLen int
 	Depths Depths
+	Down   bool // it is here, and may not be answered from
 }
 
 // TypeSet is one RRset of a name.

@@ -9,6 +9,7 @@
 package metrics
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,7 @@ import (
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/notify"
+	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/nameserver/transfer"
 )
 
@@ -29,6 +31,7 @@ type Sources struct {
 
 	Transfers func() transfer.Stats
 	Notifies  func() notify.Stats
+	Pulls     func() secondary.Stats
 
 	State   func() (checkpoint.Stats, bool)
 	Port    func() (PortStats, bool) // of the cluster port, once it is open
@@ -109,7 +112,7 @@ func NewRegistry(from Sources) *prometheus.Registry {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range append(transferDescs, allDescs...) {
+	for _, d := range slices.Concat(transferDescs, secondaryDescs, allDescs) {
 		ch <- d
 	}
 }
@@ -123,6 +126,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if c.from.Transfers != nil {
 		out.transfers(c.from.Transfers())
+	}
+	if c.from.Pulls != nil {
+		out.secondaries(c.from.Pulls())
 	}
 	if c.from.Notifies != nil {
 		out.notifies(c.from.Notifies())
