@@ -36,7 +36,7 @@ child  NS  ns.child
 ns.child A 192.0.2.53
 `
 
-// xfrKey is the key of transfers as each program writes it.
+// xfrKey is the key of transfers, as README.md names it.
 const xfrKey = "xfr-key"
 
 // aSecondary is a server of another make, and the zone at each serial it was seen to have.
@@ -51,21 +51,25 @@ type aSecondary struct {
 func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondary {
 	t.Helper()
 	dir := t.TempDir()
-	each := func(format string) (out string) {
-		for i, p := range primaries {
-			out += strings.NewReplacer("PORT", p, "N", strconv.Itoa(i)).Replace(format)
+	conf := filepath.Join(dir, name+".conf")
+	text := readmeBlock(t, "secondary: "+name)
+	for i, p := range primaries { // as a node is written that is not at port 53
+		at := fmt.Sprintf("192.0.2.%d", i+1)
+		for _, form := range [...][2]string{
+			{"request-xfr: " + at, "request-xfr: 127.0.0.1@" + p}, {"address: " + at, "address: 127.0.0.1@" + p},
+			{at + " key", "127.0.0.1 port " + p + " key"}, {at + ";", "127.0.0.1:" + p + ";"},
+		} {
+			text = strings.ReplaceAll(text, form[0], form[1])
 		}
-		return out
 	}
-	write := func(file, text string) string {
-		path := filepath.Join(dir, file)
-		text = strings.NewReplacer("DIR", dir, "OWN", port, "TSIG", xfrKey, "SECRET", updateSecret).Replace(text)
-		must(t, os.WriteFile(path, []byte(text), 0o600))
-		return path
+	text = strings.NewReplacer("192.0.2.0/24", "127.0.0.1", "example.com", "zone.test", "SECRET", updateSecret).Replace(text)
+	write := func(path, before, after string) {
+		all := strings.NewReplacer("DIR", dir, "OWN", port).Replace(before) + text + after
+		must(t, os.WriteFile(path, []byte(all), 0o600))
 	}
 	switch name {
 	case "nsd":
-		conf := write("nsd.conf", `server:
+		write(conf, `server:
   port: OWN
   ip-address: 127.0.0.1
   username: ""
@@ -81,20 +85,11 @@ func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondar
   rrl-ratelimit: 0
 remote-control:
   control-enable: no
-key:
-  name: TSIG
-  algorithm: hmac-sha256
-  secret: "SECRET"
-zone:
-  name: zone.test
-  zonefile: zone.test.zone
-  allow-notify: 127.0.0.1 TSIG
-  provide-xfr: 127.0.0.1 NOKEY
-  max-retry-time: 1
-`+each("  request-xfr: 127.0.0.1@PORT TSIG\n"))
+`, "  provide-xfr: 127.0.0.1 NOKEY\n  max-retry-time: 1\n")
 		daemon(t, nil, dir, program(t, "nsd", "Debian: nsd"), "-d", "-c", conf)
 	case "knot":
-		conf := write("knot.conf", `server:
+		text = strings.Replace(strings.Replace(text, "acl:\n", "acl:\n  - id: all\n    address: 127.0.0.1\n    action: transfer\n", 1), "acl: from-eider", "acl: [from-eider, all]", 1)
+		write(conf, `server:
   listen: 127.0.0.1@OWN
   rundir: "DIR"
   udp-workers: 1
@@ -105,29 +100,15 @@ log:
     any: info
 database:
   storage: "DIR"
-key:
-  - id: TSIG
-    algorithm: hmac-sha256
-    secret: SECRET
-remote:
-`+each("  - id: pN\n    address: 127.0.0.1@PORT\n    key: TSIG\n")+`acl:
-  - id: notify
-    address: 127.0.0.1
-    key: TSIG
-    action: notify
-  - id: all
-    address: 127.0.0.1
-    action: transfer
-zone:
-  - domain: zone.test
-    master: [p0, p1, p2]
-    acl: [notify, all]
+template:
+  - id: default
+    storage: "DIR"
     zonefile-sync: -1
     retry-max-interval: 1
-`)
+`, "")
 		daemon(t, nil, dir, program(t, "knotd", "Debian: knot"), "-c", conf, "-s", filepath.Join(dir, "knot.sock"))
 	case "bind":
-		conf := write("named.conf", `options {
+		write(conf, `options {
   directory "DIR";
   pid-file none;
   session-keyfile none;
@@ -140,25 +121,20 @@ zone:
   dnssec-validation no;
   empty-zones-enable no;
   serial-query-rate 100;
+  min-retry-time 1;
+  max-retry-time 1;
 };
 controls { };
 logging { channel all { stderr; severity info; }; category default { all; }; };
-key "TSIG" { algorithm hmac-sha256; secret "SECRET"; };
-zone "zone.test" {
-  type secondary;
-  file "zone.test.zone";
-  masterfile-format text;
-  allow-notify { key TSIG; };
-  min-retry-time 1;
-  max-retry-time 1;
-  primaries { `+each("127.0.0.1 port PORT key TSIG; ")+`};
-};
-`)
+`, "")
 		daemon(t, nil, dir, program(t, "named", "Debian: bind9"), "-g", "-n", "1", "-c", conf)
 	case "powerdns":
-		write("named.conf", `zone "zone.test" { type slave; file "DIR/zone.test.zone"; masters { `+each("127.0.0.1:PORT; ")+`}; };`)
-		conf := write("pdns.conf", `launch=bind
-bind-config=DIR/named.conf
+		text = strings.Replace(text, `file "`, `file "`+dir+"/", 1)
+		write(conf, "", "")
+		must(t, os.WriteFile(filepath.Join(dir, "zone.test.zone"), nil, 0o600))
+		text = ""
+		write(filepath.Join(dir, "pdns.conf"), `launch=bind
+bind-config=DIR/powerdns.conf
 local-address=127.0.0.1
 local-port=OWN
 socket-dir=DIR
@@ -172,21 +148,20 @@ query-cache-ttl=0
 negquery-cache-ttl=0
 zone-cache-refresh-interval=0
 disable-syslog=yes
-`)
-		must(t, os.WriteFile(filepath.Join(dir, "zone.test.zone"), nil, 0o600))
-		daemon(t, nil, dir, program(t, "pdns_server", "Debian: pdns-server and pdns-backend-bind"), "--config-dir="+filepath.Dir(conf), "--guardian=no", "--daemon=no")
+`, "")
+		daemon(t, nil, dir, program(t, "pdns_server", "Debian: pdns-server and pdns-backend-bind"), "--config-dir="+dir, "--guardian=no", "--daemon=no")
 	}
 	return &aSecondary{name: name, query: net.JoinHostPort("127.0.0.1", port), seen: map[uint32]string{}}
 }
 
 // listZone takes a zone whole: its serial, and all its records but the SOA, sorted.
-func listZone(addr string, key bool) (serial uint32, content string, err error) {
+func listZone(addr string, key string) (serial uint32, content string, err error) {
 	m := new(dns.Msg)
 	m.SetAxfr("zone.test.")
 	tr := &dns.Transfer{DialTimeout: 2 * time.Second, ReadTimeout: 5 * time.Second}
-	if key {
-		m.SetTsig(xfrKey+".", dns.HmacSHA256, 300, time.Now().Unix())
-		tr.TsigSecret = map[string]string{xfrKey + ".": updateSecret}
+	if key != "" {
+		m.SetTsig(key+".", dns.HmacSHA256, 300, time.Now().Unix())
+		tr.TsigSecret = map[string]string{key + ".": updateSecret}
 	}
 	envelopes, err := tr.In(m, addr)
 	if err != nil {
@@ -237,7 +212,7 @@ func (s *aSecondary) watch(stop <-chan struct{}) {
 		if now := serialOf(s.query); now == 0 || now == last {
 			continue
 		}
-		if serial, content, err := listZone(s.query, false); err == nil {
+		if serial, content, err := listZone(s.query, ""); err == nil {
 			last = serial
 			s.note(serial, content)
 		}
@@ -269,7 +244,7 @@ func (w *writer) note(serial uint32) {
 // learn takes the zone from a node: a signed transfer shows all that was answered before.
 func (w *writer) learn() {
 	must(w.t, eidertest.Until("a node lists the zone", func() bool {
-		serial, content, err := listZone(w.c.Nodes[rand.IntN(len(w.c.Nodes))].Query, true)
+		serial, content, err := listZone(w.c.Nodes[rand.IntN(len(w.c.Nodes))].Query, xfrKey)
 		if err != nil || serial < w.last {
 			return false
 		}
@@ -398,7 +373,7 @@ func TestSecondaries(t *testing.T) {
 	inStep()
 	serials := 0
 	for _, s := range all {
-		serial, content, err := listZone(s.query, false)
+		serial, content, err := listZone(s.query, "")
 		must(t, err)
 		s.note(serial, content)
 		if s.wrong != "" {
@@ -433,5 +408,79 @@ func TestSecondaries(t *testing.T) {
 	}
 	if n := figures("axfr") - whole; n > 2*rounds+1 {
 		t.Errorf("%d whole zones", n)
+	}
+}
+
+// readmeBlock is the block of README.md behind a marker.
+func readmeBlock(t *testing.T, marker string) string {
+	t.Helper()
+	b, err := os.ReadFile("../../README.md")
+	must(t, err)
+	_, rest, ok := strings.Cut(string(b), "<!-- "+marker+" -->\n```")
+	_, rest, more := strings.Cut(rest, "\n")
+	block, _, ends := strings.Cut(rest, "```\n")
+	if !ok || !more || !ends {
+		t.Fatalf("README.md has no block %q", marker)
+	}
+	return block
+}
+
+// What external-dns does: an update at one node, then the zone listed by a signed AXFR at
+// another, which must show it; unsigned, and with a key for updates alone, it is refused.
+func TestListAfterUpdate(t *testing.T) {
+	c := updatable(t)
+	run(t, c, "acl", "add", "--zone", "zone.test", "--key", "ddns", "--allow", "transfer")
+	client := dns.Client{Net: "tcp", Timeout: eidertest.Patience, TsigSecret: map[string]string{"ddns.": updateSecret}}
+	for i := range 40 {
+		m := new(dns.Msg)
+		m.SetUpdate("zone.test.")
+		name := fmt.Sprintf("u%d.zone.test.", i)
+		m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeA, Class: 1, Ttl: 60}, A: net.IPv4(10, 0, 0, byte(i))}})
+		m.SetTsig("ddns.", dns.HmacSHA256, 300, time.Now().Unix())
+		if r, _, err := client.Exchange(m, c.Nodes[i%3].Query); err != nil || r.Rcode != 0 {
+			t.Fatalf("update %d: %v, %v", i, r, err)
+		}
+		_, content, err := listZone(c.Nodes[(i+1+i%2)%3].Query, "ddns")
+		if err != nil || !strings.Contains(content, name) {
+			t.Fatalf("%s, updated at node %d, is not listed at node %d (%v)", name, i%3, (i+1+i%2)%3, err)
+		}
+	}
+	for _, key := range []string{"", "acme"} {
+		if _, content, err := listZone(c.Nodes[0].Query, key); err == nil {
+			t.Errorf("with key %q the zone was listed:\n%s", key, content)
+		}
+	}
+}
+
+// The same zone from Knot and BIND, as dig's AXFR shows it, is the same set of records.
+func TestTransferLikeOthers(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	run(t, c, "acl", "add", "--zone", "zone.test", "--prefix", "127.0.0.1", "--allow", "transfer")
+	_, want, err := listZone(c.Nodes[0].Query, "")
+	must(t, err)
+	ports, err := eidertest.FreePorts(2)
+	must(t, err)
+	for i, name := range []string{"knotd", "named"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			conf := filepath.Join(dir, "conf")
+			text, args := fmt.Sprintf("server:\n  listen: 127.0.0.1@%d\n  rundir: %q\ndatabase:\n  storage: %q\nacl:\n  - id: all\n    address: 127.0.0.1\n    action: transfer\nzone:\n  - domain: zone.test\n    file: %q\n    acl: all\n    zonefile-sync: -1\n",
+				ports[i], dir, dir, zoneFile(c)), []string{"-c", conf}
+			if name == "named" {
+				text, args = fmt.Sprintf("options { directory %q; pid-file none; session-keyfile none; listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; }; recursion no; dnssec-validation no; notify no; allow-transfer { 127.0.0.1; }; };\ncontrols { };\nzone \"zone.test\" { type primary; file %q; };\n",
+					dir, ports[i], zoneFile(c)), []string{"-g", "-n", "1", "-c", conf}
+			}
+			must(t, os.WriteFile(conf, []byte(text), 0o600))
+			daemon(t, nil, dir, program(t, name, "Debian: knot, bind9"), args...)
+			got := ""
+			must(t, eidertest.Until(name+" sends the zone", func() bool {
+				_, content, err := listZone(fmt.Sprintf("127.0.0.1:%d", ports[i]), "")
+				got = content
+				return err == nil
+			}))
+			if got != want {
+				t.Errorf("%s sends\n%s\nand eider\n%s", name, got, want)
+			}
+		})
 	}
 }
