@@ -57,8 +57,9 @@ type Members struct {
 	Cluster   string        `json:"cluster"`
 	ClusterID string        `json:"cluster_id"`
 	Epoch     uint64        `json:"epoch"`
-	Index     uint64        `json:"index"` // of the configuration
-	Nodes     []Member      `json:"nodes"` // by id
+	Founding  string        `json:"founding,omitempty"` // drawn at the first start; empty: not yet
+	Index     uint64        `json:"index"`              // of the configuration
+	Nodes     []Member      `json:"nodes"`              // by id
 	Asking    []Asking      `json:"asking,omitempty"`
 	Fenced    int           `json:"fenced"`  // disks removed for good
 	Cleanup   time.Duration `json:"cleanup"` // nanoseconds; 0: never
@@ -410,6 +411,7 @@ func (m *members) list() Members {
 			n.ID, n.Vote, n.Replaces = id, e.Vote, e.Replaces
 			nodes[id] = n
 		}
+		out.Founding = t.table.Founding.String()
 		out.Fenced, out.Cleanup = len(t.table.Fenced), t.table.Cleanup
 	}
 	ids := make([]string, 0, len(nodes))

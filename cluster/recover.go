@@ -265,8 +265,8 @@ func (n *Node) Recover(ctx context.Context, anyway bool) (epoch uint64, err erro
 	if r == nil {
 		return 0, fmt.Errorf("%w; stop it and name its data directory: eider cluster recover --yes %s", n.whyNotRunning(), n.dir)
 	}
-	if l, _ := n.leaderNow(); l.id != "" {
-		return 0, fmt.Errorf("node %s leads; nothing is lost", l.id)
+	if err := n.leaderless(ctx); err != nil {
+		return 0, err
 	}
 	disks := n.Disks(ctx)
 	here, mine := 0, 0
@@ -302,6 +302,23 @@ func (n *Node) Recover(ctx context.Context, anyway bool) (epoch uint64, err erro
 		err = fmt.Errorf("%w: %w", ErrUnknown, ctx.Err())
 	}
 	return n.identity.get().Epoch, err
+}
+
+// leaderless waits until this node misses its leader, which takes as long as a leader that is dead is believed in.
+func (n *Node) leaderless(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, seekAfter*n.config.Timeouts.Heartbeat)
+	defer cancel()
+	for {
+		l, changed := n.leaderNow()
+		if l.id == "" {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("node %s leads; nothing is lost", l.id)
+		}
+	}
 }
 
 // recoverRun does the order on the log of a run, which it closes, and gives the run to go on with. After an error the

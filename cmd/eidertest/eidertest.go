@@ -93,8 +93,27 @@ func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 	return c, os.WriteFile(c.Config, b, 0o644)
 }
 
-// Add lays out one more node, whose config names itself alone; extra are further keys of it. It is to be started
-// with --join.
+// Top sets further top-level keys of a node that Add laid out.
+func (n *Node) Top(keys map[string]any) error {
+	b, err := os.ReadFile(n.config)
+	if err != nil {
+		return err
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	for k, v := range keys {
+		all[k] = v
+	}
+	if b, err = json.MarshalIndent(all, "", "  "); err != nil {
+		return err
+	}
+	return os.WriteFile(n.config, b, 0o644)
+}
+
+// Add lays out one more node, whose config names itself alone; extra are further keys of it, nil takes one away, and
+// "data_dir" is another folder. It is to be started with --join.
 func (c *Cluster) Add(id string, extra map[string]any) (*Node, error) {
 	ports, err := FreePorts(3)
 	if err != nil {
@@ -102,6 +121,9 @@ func (c *Cluster) Add(id string, extra map[string]any) (*Node, error) {
 	}
 	addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[k])) }
 	data := filepath.Join(c.Dir, "data"+id)
+	if other, ok := extra["data_dir"].(string); ok {
+		data = other
+	}
 	node := &Node{
 		ID: id, Raft: addr(0), Query: addr(1), HTTP: addr(2), DataDir: data, Socket: filepath.Join(data, "admin.sock"),
 		cluster: c, config: filepath.Join(c.Dir, "node"+id+".json"),

@@ -1,6 +1,8 @@
 package eidertest_test
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/eider-dns/eider/cmd/eidertest"
 )
@@ -27,20 +31,35 @@ func TestREADMESafePort(t *testing.T) {
 // in a folder with bin/eider and the examples.
 func runBlock(t *testing.T, name string) string {
 	t.Helper()
+	cmd, _ := blockCommand(t, "", name)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// blockCommand is what runs blocks of README.md one after the other, and then the lines in after.
+func blockCommand(t *testing.T, after string, names ...string) (cmd *exec.Cmd, swap func(string) string) {
+	t.Helper()
 	root, err := filepath.Abs("../..")
 	must(t, err)
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	must(t, err)
-	_, after, ok := strings.Cut(string(readme), "<!-- "+name+":")
-	_, after, ok2 := strings.Cut(after, "```sh\n")
-	block, _, ok3 := strings.Cut(after, "```")
-	if !ok || !ok2 || !ok3 {
-		t.Fatalf("README.md has no block %q any more", name)
+	blocks := ""
+	for _, name := range names {
+		_, after, ok := strings.Cut(string(readme), "<!-- "+name+":")
+		_, after, ok2 := strings.Cut(after, "```sh\n")
+		block, _, ok3 := strings.Cut(after, "```")
+		if !ok || !ok2 || !ok3 {
+			t.Fatalf("README.md has no block %q any more", name)
+		}
+		blocks += block
 	}
-	ports, err := eidertest.FreePorts(24)
+	ports, err := eidertest.FreePorts(48) // of all examples
 	must(t, err)
 	free := map[string]string{}
-	swap := func(text string) string {
+	swap = func(text string) string {
 		return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllStringFunc(text, func(addr string) string {
 			if free[addr] == "" {
 				free[addr] = "127.0.0.1:" + strconv.Itoa(ports[len(free)])
@@ -59,14 +78,10 @@ func runBlock(t *testing.T, name string) string {
 		must(t, err)
 		must(t, os.WriteFile(filepath.Join(dir, "examples", e.Name()), []byte(swap(string(text))), 0o644))
 	}
-	cmd := exec.Command("bash", "-c", "set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null' EXIT\n"+swap(block))
+	cmd = exec.Command("bash", "-c", "set -eu\ntrap 'kill -9 $(jobs -p) 2>/dev/null' EXIT\n"+swap(blocks)+after)
 	cmd.Dir = dir
 	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
+	return cmd, swap
 }
 
 // The walk-through of README.md runs as it stands, but for the ports, which are
@@ -129,5 +144,70 @@ func TestREADMEWalkthrough(t *testing.T) {
 	}
 	if strings.Count(string(out), "OK index=") < 2 {
 		t.Errorf("the two changes of the walk-through were not both answered OK:\n%s", out)
+	}
+}
+
+// The blocks about members and about a lost majority run as they stand while changes are made and questions
+// asked at the nodes that run: what was acknowledged is there at the end.
+func TestREADMEMembers(t *testing.T) {
+	cmd, swap := blockCommand(t, "touch finished\nwhile [ ! -e looked ]; do sleep 0.1; done\n", "members", "recover")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	nodes := map[string]*eidertest.Node{}
+	for i := 1; i <= 6; i++ {
+		id := strconv.Itoa(i)
+		nodes[id] = &eidertest.Node{ID: id, Query: swap("127.0.0.1:1014" + id), Socket: filepath.Join(cmd.Dir, "eider-data", id, "admin.sock")}
+	}
+	type done struct {
+		name, by string
+		at       time.Time
+	}
+	var acked []done
+	var lost time.Time
+	pace := time.NewTicker(20 * time.Millisecond)
+	defer pace.Stop()
+	for i := 0; ; i++ {
+		select {
+		case err := <-ended:
+			t.Fatalf("%v\n%s", err, out.String())
+		case <-pace.C:
+		}
+		if _, err := os.Stat(filepath.Join(cmd.Dir, "finished")); err == nil {
+			break
+		}
+		node := nodes[strconv.Itoa(1+i%6)]
+		name := fmt.Sprintf("load%d.example.org.", i)
+		got, err := node.Line("ADD: " + name + " A 192.0.2.7")
+		if strings.HasPrefix(got, "OK") {
+			acked = append(acked, done{name, node.ID, time.Now()})
+		}
+		if _, six := os.Stat(nodes["6"].Socket); err != nil && node.ID == "1" && six == nil && lost.IsZero() {
+			lost = time.Now()
+		}
+	}
+	// What only the lost majority had acknowledged may be lost with it; that is seconds at the most.
+	count := 0
+	for _, a := range acked {
+		if a.by == "6" || a.at.After(lost) || a.at.Before(lost.Add(-10*time.Second)) {
+			count++
+			for _, id := range []string{"1", "2", "6"} {
+				if err := eidertest.Until(a.name, func() bool { return len(nodes[id].Data(a.name, dns.TypeA)) == 1 }); err != nil {
+					t.Fatalf("acknowledged by node %s and not at node %s: %v", a.by, id, err)
+				}
+			}
+		}
+	}
+	t.Logf("%d changes acknowledged, %d looked for", len(acked), count)
+	must(t, os.WriteFile(filepath.Join(cmd.Dir, "looked"), nil, 0o644))
+	if err := <-ended; err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	for _, want := range []string{"holds most", "OK epoch=1", "leader 6", "3 disks were removed for good"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the blocks printed no %q:\n%s", want, out.String())
+		}
 	}
 }
