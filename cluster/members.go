@@ -62,7 +62,7 @@ type leaderNote struct {
 
 // run polls while r lives: as a leader, all nodes; as a node no leader speaks to, anyone.
 func (m *members) run(r *run) {
-	tick := time.NewTicker(m.n.tuning.Poll)
+	tick := time.NewTicker(min(levelLook, m.n.tuning.Poll)) // whoever leads a new cluster leads it soon
 	defer tick.Stop()
 	for {
 		select {
@@ -70,6 +70,7 @@ func (m *members) run(r *run) {
 		case <-r.ctx.Done():
 			return
 		}
+		tick.Reset(m.pollEvery(r))
 		switch {
 		case r.raft.State() == raft.Leader:
 			m.poll(r)
@@ -135,6 +136,7 @@ func (m *members) poll(r *run) {
 	}
 	n.safe.Store(safe)
 	m.note(r, answers)
+	m.raiseLevel(r, servers, answers)
 	for _, s := range servers {
 		if s.Suffrage == raft.Nonvoter && m.keepsUp(string(s.ID)) && m.wantsVote(string(s.ID)) {
 			m.promote(r, s)

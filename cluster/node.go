@@ -33,10 +33,11 @@ type Node struct {
 	calls    *callers
 	members  *members
 
-	running  atomic.Pointer[run] // nil while Raft does not run
-	safe     atomic.Uint64       // entries up to here are in every live node's checkpoint
-	heard    atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
-	haltedAt atomic.Int64        // when the state machine stopped, Unix nanoseconds; 0: it has not
+	running   atomic.Pointer[run] // nil while Raft does not run
+	safe      atomic.Uint64       // entries up to here are in every live node's checkpoint
+	heard     atomic.Int64        // when a leader was last heard of, Unix nanoseconds; 0: never
+	levelLate atomic.Bool         // no leader said the first feature level in time
+	haltedAt  atomic.Int64        // when the state machine stopped, Unix nanoseconds; 0: it has not
 
 	lastTable  atomic.Pointer[readTable] // of members, as read last
 	verdict    chan error                // why Raft must not run on this disk any more

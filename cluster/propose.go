@@ -49,7 +49,9 @@ func (n *Node) Propose(ctx context.Context, changes []record.Change) ([]record.R
 		if err != nil {
 			return nil, fmt.Errorf("change %d of %d: %w", i+1, len(changes), err)
 		}
-		encoded[i] = b
+		if encoded[i], err = n.suit(ctx, c, b); err != nil {
+			return nil, fmt.Errorf("change %d of %d: %w", i+1, len(changes), err)
+		}
 	}
 	results, index, err := n.proposeAll(ctx, encoded)
 	if index > 0 {

@@ -25,8 +25,10 @@ type NodeStatus struct {
 	LogLast      uint64 `json:"log_last"`
 	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
 
-	Staleness        float64   `json:"staleness_seconds"` // since it last heard of a leader; 0 on the leader, -1 if never
-	Stale            bool      `json:"stale"`             // beyond its stale_limit
+	Level            uint16    `json:"level,omitempty"`         // feature level its build can apply; 0: a build from before levels
+	ClusterLevel     uint16    `json:"cluster_level,omitempty"` // what all nodes can: changes need no more
+	Staleness        float64   `json:"staleness_seconds"`       // since it last heard of a leader; 0 on the leader, -1 if never
+	Stale            bool      `json:"stale"`                   // beyond its stale_limit
 	QueriesPerSecond float64   `json:"queries_per_second"`
 	Queries          uint64    `json:"queries"` // since start
 	Zones            int       `json:"zones"`
@@ -169,7 +171,7 @@ func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
 		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, RaftAddr: st.Address, Error: st.Reason,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
-		Staleness: -1, SetAside: st.Aside,
+		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel,
 	}
 	if d, ok := st.Staleness(); ok {
 		out.Staleness = d.Seconds()

@@ -100,10 +100,24 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 			line(c, "node %s: %s was put aside as %s: %s", n.ID, a.File, a.To, a.Why)
 		}
 	}
+	warnLevels(c, st.Nodes)
 	for _, warning := range st.Warnings {
 		line(c, "warning: %s", warning)
 	}
 	return nil
+}
+
+// warnLevels says which nodes keep the cluster from what newer builds can.
+func warnLevels(c *cli.Context, nodes []admin.NodeStatus) {
+	newest := uint16(0)
+	for _, n := range nodes {
+		newest = max(newest, n.Level)
+	}
+	for _, n := range nodes {
+		if n.Role != admin.RoleUnreachable && n.Level < newest {
+			line(c, "feature level %d: node %s runs an older build, which knows up to %d; what needs %d is refused until it is upgraded", max(n.ClusterLevel, 1), n.ID, max(n.Level, 1), newest)
+		}
+	}
 }
 
 // warnExpiry says that a node's certificate is about to end; then no other node

@@ -179,6 +179,8 @@ const (
 	SettingAccess Setting = 2
 	// SettingTokens counts the changes of tokens, as SettingAccess does of keys (cluster/tokens).
 	SettingTokens Setting = 3
+	// SettingLevel is the feature level every node of the cluster can apply, two octets; cluster raises it.
+	SettingLevel Setting = 4
 	// SettingKeys is the first of MaxAccess settings that hold a TSIG key each,
 	// SettingRules the first of as many that hold a rule of who may do what each.
 	SettingKeys  Setting = 0x1000
