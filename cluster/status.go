@@ -80,7 +80,7 @@ func (n *Node) status() Status {
 	s := Status{
 		ID: n.id, Address: n.self.RaftLoc, Cluster: id.Name, ClusterID: id.Cluster.String(), Incarnation: id.Incarnation.String(),
 		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter, Epoch: id.Epoch,
-		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Aside: slices.Clone(n.aside),
+		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Level: FeatureLevel, ClusterLevel: n.level(), Aside: slices.Clone(n.aside),
 	}
 	n.mu.Unlock()
 	s.Durable = n.durable()
