@@ -236,7 +236,7 @@ func (c *client) read() entry {
 	})
 	e.ret, e.resets = c.s.now(), before.resets
 	after := at.look()
-	if err != nil || before.fresh || after.fresh || before.resets != after.resets {
+	if err != nil || before.fresh || after.fresh || before.resets != after.resets || at.behind(after) {
 		c.vain++
 		return e
 	}

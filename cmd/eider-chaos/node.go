@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -141,6 +142,20 @@ func (n *node) gone() bool {
 	}
 	n.state, n.epoch = down, n.epoch+1
 	return true
+}
+
+// behindWait is how long after its start a node may still be applying again what it had applied.
+const behindWait = 15 * time.Second
+
+// behind tells whether the node said at this start that it answers from before it was killed: it
+// waits with its answers for its own log, but not for ever (settleTime of cmd/eider).
+func (n *node) behind(at seen) bool {
+	if time.Since(at.started) > behindWait {
+		return false
+	}
+	log := n.Log()
+	log = log[max(0, strings.LastIndex(log, "listening for queries")):]
+	return strings.Contains(log, "answering from the checkpoint while later changes are applied again")
 }
 
 // status is what the node says of itself, false if it does not answer.

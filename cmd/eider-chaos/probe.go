@@ -129,6 +129,10 @@ func (p *probe) judge(r *dns.Msg, name string, qtype uint16, at seen, fresh bool
 			p.resets, p.serial = at.resets, soa.Serial
 		}
 		if record.SerialLess(soa.Serial, p.serial) {
+			if p.n.behind(at) {
+				p.s.count("answers from before")
+				return ""
+			}
 			return fmt.Sprintf("the serial went back from %d to %d", p.serial, soa.Serial)
 		}
 		p.serial = soa.Serial

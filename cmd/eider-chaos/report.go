@@ -53,6 +53,9 @@ func (s *session) report(healed time.Duration) (ok bool) {
 	p("  checked  %d RRsets by porcupine, %d records of one client, %d reads of what was written", counts["RRsets judged"], counts["markers"], reads)
 	p("  lost %d, came back %d, from nowhere %d, anomalies %d, out of order %d, diverged %d", counts["lost"], counts["came back"], counts["from nowhere"], counts["anomalies"], counts["out of order"], counts["diverged"])
 	p("  probes   %d: %d right, %d while down or stopped, %d of a node that had lost its disk, slowest %v", sent, right, excused, empty, slowest.Round(time.Millisecond))
+	if n := counts["answers from before"]; n > 0 {
+		p("  behind   %d answers from the checkpoint, while a node that was killed said that it was applying the rest again", n)
+	}
 	for _, r := range s.repairs {
 		p("  by hand  %s", r)
 	}
