@@ -71,6 +71,9 @@ func (d *decoder) check(c *Config) {
 		}
 		use("operator_loc", n.OperatorLoc, "tcp", "192.0.2.1:8053", true)
 		use("http_loc", n.HTTPLoc, "tcp", "127.0.0.1:8080", true)
+		if n.AuditFile != "" {
+			d.once(dirs, "audit_file", path, filepath.Clean(n.AuditFile))
+		}
 		d.once(dirs, "data_dir", path, filepath.Clean(n.DataDir))
 	}
 }

@@ -87,6 +87,7 @@ type Node struct {
 	OperatorLoc string   // host:port of operators on other machines, over TLS; empty: none
 	HTTPLoc     string   // host:port of metrics and health; empty: none
 	DataDir     string
+	AuditFile   string // who had what done; empty: in the log
 	CertFile    string // of TLS; empty without it
 	KeyFile     string
 	Voter       bool

@@ -174,6 +174,7 @@ func (d *decoder) node(path, id string, o *object) Node {
 		{"operator_loc", d.string(&n.OperatorLoc, `"192.0.2.1:8053"`)},
 		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},
 		{"data_dir", d.string(&n.DataDir, `"/var/lib/eider"`)},
+		{"audit_file", d.string(&n.AuditFile, `"/var/log/eider/audit.log"`)},
 		{"cert_file", d.string(&n.CertFile, `"tls/node-0.pem"`)},
 		{"key_file", d.string(&n.KeyFile, `"tls/node-0.key"`)},
 		{"voter", d.bool(&n.Voter, "true")},

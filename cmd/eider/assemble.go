@@ -43,6 +43,7 @@ type node struct {
 	settings  *settings
 	log       *slog.Logger
 	store     *store.Store
+	audit     *admin.Audit
 	keys      *pki.Keeper // certificates; nil without "tls"
 	dns       *nameserver.Server
 	access    *access.Cache
@@ -75,6 +76,10 @@ func (n *node) start(ctx context.Context) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	var err error
+	if n.audit, err = admin.OpenAudit(s.node.ID, s.node.AuditFile, n.log); err != nil {
+		return err
+	}
+	n.late.audit = n.audit
 	if n.keys, err = openKeys(s, n.log); err != nil {
 		return err
 	}
@@ -298,6 +303,7 @@ func (n *node) stop(ctx context.Context) error {
 		errs = append(errs, n.dns.Shutdown(ctx))
 	}
 	n.closeKeys()
+	errs = append(errs, n.audit.Close())
 	errs = append(errs, n.store.Close())
 	n.log.Info("stopped")
 	return errors.Join(errs...)

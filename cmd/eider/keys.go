@@ -35,6 +35,9 @@ func (n *node) hangUp() {
 	if n.keys != nil {
 		_ = n.keys.Reload() // has logged what it has to say
 	}
+	if err := n.audit.Reopen(); err != nil {
+		n.log.Error("audit file not opened anew, the old one stays in use", slog.Any("err", err))
+	}
 }
 
 // metricsGuard is who may see metrics: anyone, unless the config says otherwise.

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -13,6 +15,7 @@ import (
 type lateProposer struct {
 	node  *cluster.Node // set before ready is closed
 	ready chan struct{}
+	audit *admin.Audit // of what goes through here; set before anyone proposes
 }
 
 func newLateProposer() *lateProposer { return &lateProposer{ready: make(chan struct{})} }
@@ -49,7 +52,9 @@ func (l *lateProposer) Propose(ctx context.Context, changes []record.Change) ([]
 	if err != nil {
 		return nil, err
 	}
-	return n.Propose(ctx, changes)
+	results, err := n.Propose(ctx, changes)
+	l.audit.Changes(ctx, changes, results, err)
+	return results, err
 }
 
 // ReadIndex waits for the node to be there and for a leader to confirm a read.
@@ -85,7 +90,9 @@ func (l *lateProposer) ChangeMembers(ctx context.Context, op cluster.MemberOp) (
 	if err != nil {
 		return 0, err
 	}
-	return n.ChangeMembers(ctx, op)
+	index, err := n.ChangeMembers(ctx, op)
+	l.audit.Act(ctx, strings.TrimSpace(fmt.Sprintf("member %s %s %s", op.Kind, op.ID, op.By)), index, err)
+	return index, err
 }
 
 // TransferLeadership waits for the node to be there and has another one lead.
@@ -94,7 +101,9 @@ func (l *lateProposer) TransferLeadership(ctx context.Context, id string) error 
 	if err != nil {
 		return err
 	}
-	return n.TransferLeadership(ctx, id)
+	err = n.TransferLeadership(ctx, id)
+	l.audit.Act(ctx, strings.TrimSpace("leadership transfer "+id), 0, err)
+	return err
 }
 
 // Leave waits for the node to be there and takes it out of the cluster.
@@ -103,7 +112,9 @@ func (l *lateProposer) Leave(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return n.Leave(ctx)
+	index, err := n.Leave(ctx)
+	l.audit.Act(ctx, "member leave", index, err)
+	return index, err
 }
 
 // Disks waits for the node to be there and says what the disks within its reach hold.
@@ -121,7 +132,9 @@ func (l *lateProposer) Recover(ctx context.Context, anyway bool) (uint64, error)
 	if err != nil {
 		return 0, err
 	}
-	return n.Recover(ctx, anyway)
+	index, err := n.Recover(ctx, anyway)
+	l.audit.Act(ctx, fmt.Sprintf("recover anyway=%t", anyway), index, err)
+	return index, err
 }
 
 // removed is closed once this node was taken out of the cluster.

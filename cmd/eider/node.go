@@ -39,7 +39,7 @@ with "eider cluster join ID", at any node.
 Standard input takes lines: ADD: OWNER [TTL] TYPE RDATA and
 REMOVE: OWNER [TTL] TYPE [RDATA]; each gets one answer line. HELP lists the rest.
 End of input ends nothing. SIGTERM or Ctrl-C ends the node in good order; SIGHUP
-has it read its certificates again at once.
+has it read its certificates again and open its audit file anew.
 
 Examples:
    eider node

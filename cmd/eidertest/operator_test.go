@@ -33,7 +33,8 @@ func startRemote(t *testing.T) (*eidertest.Cluster, []string) {
 	for i, node := range c.Nodes {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*3+i]))
 		addrs = append(addrs, addr)
-		conf["nodes"].(map[string]any)[node.ID].(map[string]any)["operator_loc"] = addr
+		keys := conf["nodes"].(map[string]any)[node.ID].(map[string]any)
+		keys["operator_loc"], keys["audit_file"] = addr, "audit-"+node.ID+".log"
 	}
 	b, err = json.MarshalIndent(conf, "", "  ")
 	must(t, err)
@@ -120,6 +121,22 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 		}
 	}
 	metricsNeedAToken(t, c, look)
+	audit := ""
+	for _, node := range c.Nodes {
+		b, err := os.ReadFile(filepath.Join(c.Dir, "audit-"+node.ID+".log"))
+		must(t, err)
+		audit += string(b)
+	}
+	for _, want := range []string{
+		`"who":"operator alice","from":"127.0.0.1:`, `"what":"ADD by-alice.zone.test. A","index":`, `"who":"token ci","from":"127.0.0.1:`, `"what":"ADD by-ci.zone.test. A"`, `"outcome":"OK"`,
+	} {
+		if !strings.Contains(audit, want) {
+			t.Errorf("the audit has no %s:\n%s", want, tail(audit, 4000))
+		}
+	}
+	if strings.Contains(audit, token) || strings.Contains(audit, "192.0.2.2") {
+		t.Errorf("the audit has values in it:\n%s", tail(audit, 4000))
+	}
 }
 
 // With http_auth metrics are for tokens, and health for everyone, over TLS.
