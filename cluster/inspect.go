@@ -59,7 +59,8 @@ func (in *inspector) files(clean bool) error {
 	}
 	in.met = idErr == nil && len(identity.Nodes) > 0
 	facts, logErr := logFacts{}, error(nil)
-	if path := filepath.Join(in.dir, logFile); !clean || idErr != nil {
+	looked := !clean || idErr != nil
+	if path := filepath.Join(in.dir, logFile); looked {
 		facts, logErr = readLogFacts(path)
 		if logErr == nil && facts.info.OneMeta && !in.alone() {
 			logErr = fmt.Errorf("%w: one of its two meta pages is lost, and maybe a vote or an entry with it", boltfile.ErrDamaged)
@@ -74,8 +75,10 @@ func (in *inspector) files(clean bool) error {
 	if errors.Is(idErr, ErrForeign) && logErr == nil && facts.there && facts.id == identity.Log {
 		return idErr // all of it is another's
 	}
-	if idErr == nil && facts.there && logErr == nil && identity.Log != (token{}) && facts.id != identity.Log && identity.Cluster != clusterToken(in.config) {
-		idErr = fmt.Errorf("it is not that of this node's %s, and not of the cluster the config makes", logFile) // so it is likelier the foreign one
+	unbacked := logErr != nil || looked && !facts.there || facts.there && identity.Log != (token{}) && facts.id != identity.Log
+	if idErr == nil && unbacked && !in.alone() && len(in.config.Join) == 0 && identity.Cluster != clusterToken(in.config) {
+		// A log that could bear it out is missing, and the node has to be let in again anyway; it may be the foreign one.
+		idErr = fmt.Errorf("no %s bears it out, and it is not of the cluster the config makes", logFile)
 	}
 	if idErr == nil && facts.there && logErr == nil && facts.id == identity.Log && !facts.follows(identity.Boot) {
 		return in.notOfOneTime(identity)

@@ -65,7 +65,13 @@ func (f *spooled) Close() error {
 // value, the number and the sum of all. It does not use bbolt, which ends the
 // process on some damage (package boltfile), so that it may be given any file. ErrLocked: a process has it open.
 func Verify(path string) (Meta, error) {
-	m, err := verify(path)
+	m, _, err := Examine(path)
+	return m, err
+}
+
+// Examine is Verify, and counts the zones.
+func Examine(path string) (Meta, int, error) {
+	m, zones, err := verify(path)
 	switch {
 	case errors.Is(err, boltfile.ErrLocked):
 		err = ErrLocked
@@ -73,12 +79,12 @@ func Verify(path string) (Meta, error) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return Meta{}, fmt.Errorf("verify store file %s: %w", path, err)
+		return Meta{}, 0, fmt.Errorf("verify store file %s: %w", path, err)
 	}
-	return m.Meta, nil
+	return m.Meta, zones, nil
 }
 
-func verify(path string) (m fileMeta, err error) {
+func verify(path string) (m fileMeta, zones int, err error) {
 	var t tally
 	found := false
 	// The meta value, which says what is garbage, comes behind the data.
@@ -99,11 +105,11 @@ func verify(path string) (m fileMeta, err error) {
 	})
 	switch {
 	case err != nil:
-		return m, err
+		return m, 0, err
 	case !found:
-		return m, errNoMeta
+		return m, 0, errNoMeta
 	}
-	return m, t.compare(&m)
+	return m, t.zones, t.compare(&m)
 }
 
 // tally counts the keys of a file and sums them up by content, since what is garbage
@@ -113,6 +119,8 @@ type tally struct {
 	ids  map[uint32]*figures
 	last uint32
 	at   *figures // ids[last]
+
+	zones int
 }
 
 type figures struct{ entries, sum uint64 }
@@ -127,6 +135,9 @@ func (t *tally) add(key, stored []byte) error {
 	}
 	if err != nil {
 		return err
+	}
+	if key[0] == spaceZone {
+		t.zones++
 	}
 	c := &t.all
 	if len(key) >= idLen && content(key[0]) {

@@ -14,6 +14,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"log/slog"
 	"net"
@@ -69,6 +70,7 @@ type Options struct {
 
 	Members       Membership                                       // who belongs to the cluster
 	Tokens        *tokens.Keeper                                   // of those who ask over the network
+	Backup        func(io.Writer) error                            // writes a backup of what this node has; nil: none is made
 	Access        *access.Editor                                   // keys and rules
 	Puller        Puller                                           // of secondary zones; nil: none
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
@@ -91,6 +93,7 @@ type Server struct {
 	members  Membership
 	access   *access.Editor
 	puller   Puller
+	backup   func(io.Writer) error
 	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
 	autoZone bool
@@ -104,6 +107,8 @@ type Server struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+
+	backingUp sync.Mutex // one at a time
 
 	tokens  *tokens.Keeper
 	refused atomic.Uint64 // requests and connections nobody proved to be allowed
@@ -123,7 +128,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("admin: a Proposer and a Reader are needed")
 	}
 	s := &Server{
-		proposer: o.Proposer, view: o.Reader, wait: o.Wait, confirm: o.ReadIndex, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies,
+		proposer: o.Proposer, view: o.Reader, wait: o.Wait, confirm: o.ReadIndex, local: o.Local, nodes: o.Nodes, rotate: o.RotateCookies, backup: o.Backup,
 		version: o.Version, autoZone: o.AutoZone, timeout: o.Timeout, log: o.Log,
 		conns: make(map[net.Conn]struct{}), unprovenAt: make(map[string]int), tokens: o.Tokens,
 	}

@@ -41,6 +41,7 @@ func (s *Server) httpServer() *http.Server {
 	mux.HandleFunc("POST /v1/zone/refresh", s.postRefresh)
 	mux.HandleFunc("GET /v1/dump", s.getDump)
 	mux.HandleFunc("GET /v1/records", s.getRecords)
+	mux.HandleFunc("GET /v1/backup", s.getBackup)
 	mux.HandleFunc("GET /v1/digest", s.getDigest)
 	mux.HandleFunc("GET /v1/wait", s.getWait)
 	mux.HandleFunc("POST /v1/propose", s.postPropose)

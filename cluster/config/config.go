@@ -37,6 +37,8 @@ const (
 const (
 	// MaxFile is the largest file read, in octets: a cluster of a hundred nodes has 20 KB.
 	MaxFile = 1 << 20
+	// MinBackupEvery keeps a typing error from copying the store all the time.
+	MinBackupEvery = time.Second
 	// MaxNodes is the most nodes of a cluster; Raft with more voters than a dozen is slow for nothing.
 	MaxNodes = 100
 	// MaxID is the longest node id and cluster name in octets; both travel in every handshake.
@@ -71,6 +73,7 @@ type Config struct {
 	// SecretFile holds what seals TSIG keys, alike on all nodes; empty: no keys.
 	SecretFile string
 	QueryACL   QueryACL
+	Backup     Backup
 	Timeouts   Timeouts
 	Limits     Limits
 }
@@ -109,6 +112,13 @@ const (
 	StaleServfail = "servfail" // SERVFAIL with EDE 24, invalid data
 	staleExpire   = "expire"   // in the place of a limit
 )
+
+// Backup is the schedule of backups each node makes of what it has.
+type Backup struct {
+	Dir   string        // where to; empty: none
+	Every time.Duration // how often
+	Keep  int           // how many of each node stay
+}
 
 // Timeouts of the cluster. Every node must have the same.
 type Timeouts struct {

@@ -32,9 +32,10 @@ func Parse(data []byte, file string) (*Config, error) {
 }
 
 const (
-	nodesExample = `{"nodes": {"0": {"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}}}`
-	tlsExample   = `{"ca_file": "tls/ca.pem"}`
-	nodeExample  = `{"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}`
+	nodesExample  = `{"nodes": {"0": {"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}}}`
+	tlsExample    = `{"ca_file": "tls/ca.pem"}`
+	backupExample = `{"dir": "/var/backups/eider", "every": "24h", "keep": 7}`
+	nodeExample   = `{"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}`
 )
 
 // decoder collects problems instead of stopping at the first.
@@ -89,6 +90,20 @@ func (d *decoder) config(root *object) *Config {
 				{"allow", d.prefixes(&c.QueryACL.Allow)},
 				{"deny", d.prefixes(&c.QueryACL.Deny)},
 			})
+		}},
+		{"backup", func(path string, v any) {
+			c.Backup = Backup{Every: 24 * time.Hour, Keep: 7}
+			d.sub(path, v, backupExample, []field{
+				{"dir", d.string(&c.Backup.Dir, `"/var/backups/eider"`)},
+				{"every", d.duration(&c.Backup.Every, "24h")},
+				{"keep", d.int(&c.Backup.Keep, 1, 10_000, "7")},
+			})
+			if o, ok := v.(*object); ok && o.values["dir"] == nil {
+				d.problem("%s.dir: missing; for example %s", path, backupExample)
+			}
+			if c.Backup.Every < MinBackupEvery {
+				d.problem("%s.every: %v is too often, each costs a copy of the store; at least %v", path, c.Backup.Every, MinBackupEvery)
+			}
 		}},
 		{"timeouts", func(path string, v any) {
 			d.sub(path, v, `{"propose": "2s"}`, []field{

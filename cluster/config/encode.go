@@ -81,6 +81,15 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 	if c.TLS() {
 		secure = &tls{c.CAFile}
 	}
+	type backup struct {
+		Dir   string `json:"dir"`
+		Every string `json:"every"`
+		Keep  int    `json:"keep"`
+	}
+	var kept *backup
+	if b := c.Backup; b.Dir != "" {
+		kept = &backup{b.Dir, b.Every.String(), b.Keep}
+	}
 	t := c.Timeouts
 	return json.Marshal(struct {
 		Cluster   string          `json:"cluster"`
@@ -93,10 +102,11 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		HTTPAuth  bool            `json:"http_auth,omitempty"`
 		Secret    string          `json:"secret_file,omitempty"`
 		QueryACL  acl             `json:"query_acl"`
+		Backup    *backup         `json:"backup,omitempty"`
 		Timeouts  timeouts        `json:"timeouts"`
 		Limits    limits          `json:"limits"`
 	}{
-		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.HTTPAuth, c.SecretFile, acl(c.QueryACL),
+		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.HTTPAuth, c.SecretFile, acl(c.QueryACL), kept,
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits(c.Limits),
 	})

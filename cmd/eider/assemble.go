@@ -58,6 +58,7 @@ type node struct {
 	late      *lateProposer
 	stale     *staleWatch
 	since     atomic.Pointer[time.Time] // answering since
+	backups   *backups                  // nil without a schedule
 	found     *cluster.Inspection       // of the data folder
 }
 
@@ -162,13 +163,14 @@ func (n *node) listen(ctx context.Context) (err error) {
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
-		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller,
+		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Backup: n.writeBackup,
 		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
 		Access:  &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err
 	}
+	n.backups = n.keepBackups()
 	if s.node.OperatorLoc != "" {
 		if _, err = n.admin.ListenRemote(s.node.OperatorLoc, n.keys); err != nil {
 			return err
@@ -178,7 +180,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Pulls: n.puller.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures,
+		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Pulls: n.puller.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures, Backups: n.backupFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness, n.metricsGuard())
 	return err
@@ -286,6 +288,9 @@ func (n *node) stop(ctx context.Context) error {
 	}
 	if n.puller != nil {
 		n.puller.Close() // so does it
+	}
+	if n.backups != nil {
+		n.backups.close()
 	}
 	if n.secrets != nil {
 		n.secrets.Close() // it proposes, and reads the store

@@ -18,6 +18,7 @@ var layers = map[string][]string{
 	"store/boltfile":    {}, // tests make files with bbolt
 	"store":             {"store/boltfile", "store/record", "store/zonemd", "go.etcd.io/bbolt"},
 	"store/zonemd":      {"store/record"},
+	"store/backup":      {"store"},
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},

@@ -141,6 +141,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			group("token", "make, list and remove tokens of programs that ask over the network", tokenAddCommand(), tokenListCommand(), tokenRemoveCommand()),
 			group("certificate", "make and show the certificates of the cluster port and of operators", certificateInitCommand(), certificateNodeCommand(), certificateOperatorCommand(), certificateRotateCommand(), certificateRetireCommand(), certificateShowCommand()),
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
+			backupCommand(),
+			restoreCommand(),
 			consoleCommand(),
 			queryCommand(),
 			versionCommand(),

@@ -37,7 +37,7 @@ func zoneDump(c *cli.Context) error {
 			showIndex(c, c.App.Writer, index, err)
 			return err
 		}
-		return writeWhole(path, func(w io.Writer) error {
+		return writeWhole(path, 0o644, func(w io.Writer) error {
 			index, err := node.Dump(ctx, apex, w)
 			showIndex(c, w, index, err)
 			return err
@@ -58,14 +58,14 @@ func zoneArg(c *cli.Context) (record.Name, error) {
 }
 
 // writeWhole writes a file that is there wholly or not at all.
-func writeWhole(path string, write func(io.Writer) error) error {
+func writeWhole(path string, mode os.FileMode, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	err = write(f)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(mode)
 	}
 	if err == nil {
 		err = f.Sync()

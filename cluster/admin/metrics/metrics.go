@@ -34,7 +34,8 @@ type Sources struct {
 	Pulls     func() secondary.Stats
 
 	State   func() (checkpoint.Stats, bool)
-	Port    func() (PortStats, bool) // of the cluster port, once it is open
+	Backups func() (last int64, failed uint64, ok bool) // scheduled ones: when the newest was made, Unix seconds; how many failed
+	Port    func() (PortStats, bool)                    // of the cluster port, once it is open
 	Version string
 	Commit  string
 	Go      string
@@ -88,6 +89,8 @@ var (
 	changesDesc    = desc("apply_changes_total", "Changes applied, the refused ones among them.")
 	refusedDesc    = desc("apply_refused_total", "Changes a rule refused.")
 	applyTimeDesc  = desc("apply_seconds_total", "Time spent applying.")
+	backupDesc      = desc("backup_last_success_timestamp_seconds", "When the newest scheduled backup was made; 0: none yet.")
+	backupFailsDesc = desc("backup_failures_total", "Scheduled backups that failed.")
 	foldsDesc      = desc("checkpoint_folds_total", "Folds of applied changes into the store's file.", "outcome")
 	foldTimeDesc   = desc("checkpoint_fold_seconds_total", "Time spent folding.")
 	unfoldedDesc   = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
@@ -98,7 +101,7 @@ var (
 	operatorsDesc  = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -139,6 +142,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if c.from.State != nil {
 		if st, ok := c.from.State(); ok {
 			out.state(st)
+		}
+	}
+	if c.from.Backups != nil {
+		if last, failed, ok := c.from.Backups(); ok {
+			out.gauge(backupDesc, float64(last))
+			out.counter(backupFailsDesc, float64(failed))
 		}
 	}
 	if c.from.Port != nil {
