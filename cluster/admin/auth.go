@@ -73,7 +73,7 @@ func (s *Server) redeem(c caller, text string) (caller, error) {
 }
 
 // secretPaths show secrets, or who has which, and are not for those who only read.
-var secretPaths = map[string]bool{"/v1/keys/export": true, "/v1/tokens": true}
+var secretPaths = map[string]bool{"/v1/backup": true, "/v1/keys/export": true, "/v1/tokens": true}
 
 // mayAsk tells whether a role goes far enough for a request.
 func mayAsk(c caller, r *http.Request) error {

@@ -28,7 +28,7 @@ func restoreCommand() *cli.Command {
 		Name: "restore", Usage: "bring a backup back, into a new cluster or over what a cluster holds", ArgsUsage: "FILE",
 		Description: example("The backup is verified whole first. Then every zone in it becomes what it was, through the log, so that all nodes agree; each becomes visible at once,\n"+
 			"and its serial goes on from the cluster's where that is later. Keys, rules and settings of zones become those of the backup. Zones that are not in it stay,\n"+
-			"unless --exact removes them. It may be run again after it broke off.",
+			"unless --exact removes them. Members and tokens stay the cluster's own: a token that was revoked does not come back. It may be run again after it broke off.",
 			"eider restore eider.backup",
 			"eider restore --exact eider.backup"),
 		Flags: reachFlags(jsonFlag(),

@@ -22,8 +22,8 @@ func command(t *testing.T, c *eidertest.Cluster, args ...string) string {
 	return out
 }
 
-// serialOf is the serial a node answers.
-func serialOf(t *testing.T, n *eidertest.Node, apex string) (serial uint32) {
+// zoneSerial is the serial a node answers.
+func zoneSerial(t *testing.T, n *eidertest.Node, apex string) (serial uint32) {
 	t.Helper()
 	must(t, eidertest.Until("a serial", func() bool {
 		r, err := n.Ask("udp", apex, dns.TypeSOA)
@@ -59,7 +59,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if out := command(t, c, "backup", "verify", file); !strings.Contains(out, "zones=2") {
 		t.Errorf("verify says %s", out)
 	}
-	saved := serialOf(t, at, "zone.test.")
+	saved := zoneSerial(t, at, "zone.test.")
 
 	whole, err := os.ReadFile(file)
 	must(t, err)
@@ -85,7 +85,7 @@ func TestBackupAndRestore(t *testing.T) {
 		}))
 	}
 	command(t, c, "zone", "create", "-c", c.Config, "extra.test")
-	before := serialOf(t, at, "zone.test.")
+	before := zoneSerial(t, at, "zone.test.")
 	fresh := newCluster(t, 3, nil)
 	must(t, fresh.StartAll())
 	for _, to := range []*eidertest.Cluster{c, fresh} {
@@ -107,10 +107,10 @@ func TestBackupAndRestore(t *testing.T) {
 			t.Errorf("settings after the restore: %s", out)
 		}
 	}
-	if now := serialOf(t, at, "zone.test."); now <= before {
+	if now := zoneSerial(t, at, "zone.test."); now <= before {
 		t.Errorf("restored over serial %d it has serial %d", before, now)
 	}
-	if now := serialOf(t, fresh.Nodes[0], "zone.test."); now != saved {
+	if now := zoneSerial(t, fresh.Nodes[0], "zone.test."); now != saved {
 		t.Errorf("saved at serial %d, restored into a new cluster it has %d", saved, now)
 	}
 }

@@ -85,24 +85,24 @@ var (
 	zonesDesc        = desc("zones", "Zones this node answers for.")
 	answeringDesc    = desc("answering_since_seconds", "When this node began to answer, Unix time; 0 if it does not yet.")
 
-	entriesDesc    = desc("apply_entries_total", "Log entries applied.")
-	changesDesc    = desc("apply_changes_total", "Changes applied, the refused ones among them.")
-	refusedDesc    = desc("apply_refused_total", "Changes a rule refused.")
-	applyTimeDesc  = desc("apply_seconds_total", "Time spent applying.")
+	entriesDesc     = desc("apply_entries_total", "Log entries applied.")
+	changesDesc     = desc("apply_changes_total", "Changes applied, the refused ones among them.")
+	refusedDesc     = desc("apply_refused_total", "Changes a rule refused.")
+	applyTimeDesc   = desc("apply_seconds_total", "Time spent applying.")
 	backupDesc      = desc("backup_last_success_timestamp_seconds", "When the newest scheduled backup was made; 0: none yet.")
 	backupFailsDesc = desc("backup_failures_total", "Scheduled backups that failed.")
-	foldsDesc      = desc("checkpoint_folds_total", "Folds of applied changes into the store's file.", "outcome")
-	foldTimeDesc   = desc("checkpoint_fold_seconds_total", "Time spent folding.")
-	unfoldedDesc   = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
-	snapshotsDesc  = desc("raft_snapshots_total", "Raft snapshots given to and taken from other nodes.", "direction")
-	haltedDesc     = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
-	strangersDesc  = desc("cluster_port_refused_total", "Connections the cluster port turned away.", "reason")
-	certEndDesc    = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
-	operatorsDesc  = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
-	reloadsDesc    = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
-	buildDesc      = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs       = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
-	statesReported = []string{"leader", "follower", "candidate", "starting"}
+	foldsDesc       = desc("checkpoint_folds_total", "Folds of applied changes into the store's file.", "outcome")
+	foldTimeDesc    = desc("checkpoint_fold_seconds_total", "Time spent folding.")
+	unfoldedDesc    = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
+	snapshotsDesc   = desc("raft_snapshots_total", "Raft snapshots given to and taken from other nodes.", "direction")
+	haltedDesc      = desc("state_machine_halted", "1 if the state machine met an entry it cannot apply, and stopped.")
+	strangersDesc   = desc("cluster_port_refused_total", "Connections the cluster port turned away.", "reason")
+	certEndDesc     = desc("tls_certificate_expires_seconds", "When a certificate of the cluster port ends, Unix time.", "of")
+	operatorsDesc   = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
+	reloadsDesc     = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
+	buildDesc       = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
+	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	statesReported  = []string{"leader", "follower", "candidate", "starting"}
 )
 
 // NewRegistry is a registry of its own with the node's metrics and those of the
