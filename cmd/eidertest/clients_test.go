@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/gob"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -285,5 +287,62 @@ func TestKea(t *testing.T) {
 			tell(removed, "192.0.2.7")
 			return len(node.Data(name, dns.TypeA)) == 0 && len(node.Data(name, dns.TypeDHCID)) == 0
 		}))
+	})
+}
+
+// wanted is a record external-dns is to make, as its connector source sends them.
+type wanted struct {
+	DNSName    string
+	Targets    []string
+	RecordType string
+	RecordTTL  int64
+}
+
+// external-dns lists a zone by a signed AXFR at one node, and updates there.
+func TestExternalDNS(t *testing.T) {
+	externalDNS := program(t, "external-dns", "make clients")
+	c := updatable(t)
+	run(t, c, "acl", "add", "--zone", "zone.test", "--key", "ddns", "--allow", "transfer")
+	for _, n := range c.Nodes {
+		must(t, eidertest.Until("all rules", func() bool {
+			var rules []any
+			return n.Get("/v1/rules", &rules) == nil && len(rules) == 3
+		}))
+	}
+	source, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer source.Close()
+	var list atomic.Pointer[[]*wanted]
+	go func() {
+		for {
+			conn, err := source.Accept()
+			if err != nil {
+				return
+			}
+			_ = gob.NewEncoder(conn).Encode(*list.Load())
+			_ = conn.Close()
+		}
+	}()
+	quietAndAfterAKill(t, c, func(t *testing.T, round int, node *eidertest.Node) {
+		host, port := hostPort(t, node)
+		sync := func(records ...*wanted) {
+			t.Helper()
+			list.Store(&records)
+			out, err := runTool(t, nil, "", externalDNS, "--provider=rfc2136", "--source=connector", "--connector-source-server="+source.Addr().String(), "--once", "--policy=sync",
+				"--registry=txt", "--txt-owner-id=test", "--domain-filter=zone.test", "--metrics-address=127.0.0.1:0", "--rfc2136-host="+host, "--rfc2136-port="+port, "--rfc2136-zone=zone.test",
+				"--rfc2136-tsig-keyname=ddns", "--rfc2136-tsig-secret="+updateSecret, "--rfc2136-tsig-secret-alg=hmac-sha256", "--rfc2136-tsig-axfr")
+			if err != nil || strings.Contains(out, "level=error") {
+				t.Fatalf("external-dns: %v\n%s", err, out)
+			}
+		}
+		a, b := fmt.Sprintf("a%d.zone.test", round), fmt.Sprintf("b%d.zone.test", round)
+		sync(&wanted{a, []string{"192.0.2.1", "192.0.2.2"}, "A", 60}, &wanted{b, []string{"www.zone.test"}, "CNAME", 60})
+		waitData(t, node, a+".", dns.TypeA, "192.0.2.1", "192.0.2.2")
+		waitData(t, node, b+".", dns.TypeCNAME, "www.zone.test.")
+		sync(&wanted{a, []string{"192.0.2.3"}, "A", 60})
+		waitData(t, node, a+".", dns.TypeA, "192.0.2.3")
+		waitData(t, node, b+".", dns.TypeCNAME)
+		sync()
+		waitData(t, node, a+".", dns.TypeA)
 	})
 }
