@@ -144,14 +144,15 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	if stale && s.o.Stale.Refuse {
 		return s.short(w, packet, t, rcodeServFail, edeInvalidData)
 	}
+	shown := view
 	if down := s.down.Load(); down != nil {
 		w.down.View, w.down.zones = view, *down
-		view = &w.down
+		shown = &w.down
 	}
 	if rules := s.guards.Load(); rules == nil {
-		lookup.Resolve(view, &m.q, &w.answer)
+		lookup.Resolve(shown, &m.q, &w.answer)
 	} else {
-		lookup.Resolve(w.guarded.over(view, rules, access.Who{From: w.from.Unmap(), Key: w.signed.key}), &m.q, &w.answer)
+		lookup.Resolve(w.guarded.over(shown, rules, access.Who{From: w.from.Unmap(), Key: w.signed.key}), &m.q, &w.answer)
 		w.guarded.View = nil
 	}
 	w.down.View = nil
