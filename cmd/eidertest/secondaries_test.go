@@ -56,8 +56,10 @@ func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondar
 	for i, p := range primaries { // as a node is written that is not at port 53
 		at := fmt.Sprintf("192.0.2.%d", i+1)
 		for _, form := range [...][2]string{
-			{"request-xfr: " + at, "request-xfr: 127.0.0.1@" + p}, {"address: " + at, "address: 127.0.0.1@" + p},
-			{at + " key", "127.0.0.1 port " + p + " key"}, {at + ";", "127.0.0.1:" + p + ";"},
+			{"request-xfr: " + at, "request-xfr: 127.0.0.1@" + p},
+			{"address: " + at, "address: 127.0.0.1@" + p},
+			{at + " key", "127.0.0.1 port " + p + " key"},
+			{at + ";", "127.0.0.1:" + p + ";"},
 		} {
 			text = strings.ReplaceAll(text, form[0], form[1])
 		}
