@@ -161,7 +161,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	n.secrets = n.keepSecrets()
 	n.puller = n.pullZones(secret)
 	if n.admin, err = admin.New(admin.Options{
-		Proposer: n.late, Reader: func() admin.Reader { return n.store.View() },
+		Proposer: n.late, Reader: n.settledView,
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Backup: n.writeBackup,
 		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
@@ -200,6 +200,15 @@ func (n *node) pullZones(secret *access.Secret) *secondary.Puller {
 		},
 		Log: n.log,
 	})
+}
+
+// settledView is what the operator's side reads: nothing before queries are answered, so that it does not
+// show less than it did before the node was killed.
+func (n *node) settledView() admin.Reader {
+	if n.since.Load() == nil {
+		return nil
+	}
+	return n.store.View()
 }
 
 // keepSecrets has the keys of cookies follow the store, from now on.
