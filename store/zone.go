@@ -108,6 +108,9 @@ func (b *batchState) zoneDelete(op *record.Op) error {
 		b.ch.missed++
 		return nil
 	}
+	apexKey := z.apexKey
+	b.leaveCatalog(apexKey)
+	z = b.zoneAt(apexKey) // taking the catalog in hand may have moved it
 	b.savepoint()
 	b.dropContent(z.id)
 	b.dropZoneSettings(z.apexKey)

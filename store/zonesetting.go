@@ -53,8 +53,18 @@ func (b *batchState) zoneSetting(op *record.Op) error {
 	if z == nil {
 		return refuse(record.CauseNoZone, "the cluster has no zone %v; create it first: eider zone create %v", op.Owner, op.Owner)
 	}
-	if op.Type == record.ZoneSecondary {
+	switch op.Type {
+	case record.ZoneSecondary:
 		b.turnSecondary(z, value)
+	case record.ZoneCatalog:
+		err = b.turnCatalog(z.apexKey, value)
+	case record.ZoneMember:
+		apexKey := z.apexKey
+		value, err = b.joinCatalog(z.apex, apexKey, value)
+		z = b.zoneAt(apexKey) // taking the catalog in hand may have moved it
+	}
+	if err != nil {
+		return err
 	}
 	z.trim = z.trim || op.Type == record.ZoneJournal
 	z.redigest = z.redigest || op.Type == record.ZoneZONEMD && !bytes.Equal(value, b.zoneSettingValue(z.apexKey, op.Type))

@@ -72,6 +72,8 @@ var zoneSettings = []zoneSetting{
 		format: func(value []byte) string { return string(value) },
 	},
 	primariesSetting,
+	catalogSetting,
+	memberSetting,
 }
 
 // ZoneSettingsHelp has one line for each setting of a zone.
