@@ -33,6 +33,8 @@ type Status struct {
 	Leader       string `json:"leader"`        // id; empty: none known
 	LeaderAddr   string `json:"leader_addr"`   //
 	Voter        bool   `json:"voter"`         // has a vote now
+	Voters       int    `json:"voters"`        // nodes of the cluster that vote, as this one knows; 0: not known
+	NonVoters    int    `json:"non_voters"`    // those that do not
 	WantsVote    bool   `json:"wants_vote"`    // by its config
 	Term         uint64 `json:"term"`          //
 	Commit       uint64 `json:"commit"`        // index, as far as this node knows
@@ -97,7 +99,10 @@ func (n *Node) status() Status {
 	if err := r.logs.GetLog(s.LastIndex, &end); err == nil {
 		s.LastTerm = end.Term
 	}
-	if at := find(r.raft.GetConfiguration().Configuration(), n.id); at != nil {
+	c := r.raft.GetConfiguration().Configuration()
+	s.Voters = countVoters(c)
+	s.NonVoters = len(c.Servers) - s.Voters
+	if at := find(c, n.id); at != nil {
 		s.Voter = at.Suffrage == raft.Voter
 	}
 	s.Queued, s.LogBytes, s.Degraded = r.batcher.waiting(), r.logs.bytes.Load(), r.logs.degraded()

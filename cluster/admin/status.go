@@ -17,6 +17,10 @@ type NodeStatus struct {
 	Leader string `json:"leader"` // id of the leader it knows, empty if none
 	Voter  bool   `json:"voter"`
 
+	Epoch     uint64 `json:"epoch"`      // goes up when the cluster is recovered
+	Voters    int    `json:"voters"`     // nodes that vote, as this one knows
+	NonVoters int    `json:"non_voters"` // nodes that do not
+
 	Term         uint64 `json:"term"`
 	Commit       uint64 `json:"commit"`       // index
 	Applied      uint64 `json:"applied"`      // index its answers come from
@@ -169,7 +173,7 @@ func (z *zoneCount) count(view Reader) int {
 // StatusOf is the part of a node's status its cluster side knows.
 func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
-		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, RaftAddr: st.Address, Error: st.Reason,
+		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, Epoch: st.Epoch, Voters: st.Voters, NonVoters: st.NonVoters, RaftAddr: st.Address, Error: st.Reason,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
 		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel,
 	}

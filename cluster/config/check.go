@@ -24,6 +24,9 @@ func (d *decoder) check(c *Config) {
 		d.problem("nodes: every node has \"voter\": false, so no change could ever be made; leave it out on at least one")
 	}
 	d.checkTLS(c)
+	if len(c.Nodes) > 0 && len(c.Join) == 0 && !slices.ContainsFunc(c.Nodes, func(n Node) bool { return len(n.QueryLoc) > 0 || n.QueryLoc == nil }) {
+		d.problem("nodes: every node has \"query_loc\": [], so nobody would answer; give at least one an address, for example \"127.0.0.1:10053\"")
+	}
 	if c.Expect > 0 && len(c.Join) == 0 {
 		d.problem("expect: %d without \"join\", which says where to look for the other nodes; for example \"join\": [\"eider.default.svc:4321\"]", c.Expect)
 	}

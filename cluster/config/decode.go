@@ -184,7 +184,13 @@ func (d *decoder) node(path, id string, o *object) Node {
 	d.object(path, o, []field{
 		{"raft_loc", d.string(&n.RaftLoc, `"127.0.0.1:4321"`)},
 		{"raft_listen", d.string(&n.RaftListen, `"0.0.0.0:4321"`)},
-		{"query_loc", func(path string, v any) { d.strings(path, v, &n.QueryLoc) }},
+		{"query_loc", func(path string, v any) {
+			if list, ok := v.([]any); ok && len(list) == 0 {
+				n.QueryLoc = []string{} // said in so many words: it serves no DNS
+				return
+			}
+			d.strings(path, v, &n.QueryLoc)
+		}},
 		{"admin_loc", d.string(&n.AdminLoc, `"/run/eider/0.sock" or "127.0.0.1:8053"`)},
 		{"operator_loc", d.string(&n.OperatorLoc, `"192.0.2.1:8053"`)},
 		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},

@@ -125,6 +125,9 @@ func (n *node) abandon() error {
 
 // serve answers queries until the server is shut down.
 func (n *node) serve() {
+	if len(n.settings.node.QueryLoc) == 0 {
+		return // a tie-breaker votes and holds everything, and answers nothing
+	}
 	if err := n.dns.Serve(); err != nil {
 		n.log.Error("answering ended", slog.Any("err", err))
 	}

@@ -355,3 +355,28 @@ func TestCleanup(t *testing.T) {
 		t.Errorf("%d voters, the rule must leave 3", got)
 	}
 }
+
+// A tie-breaker votes and holds everything, and serves no DNS: with it one of two sites may fail.
+func TestTieBreaker(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	second := addNode(t, c, "1", nil, c.Nodes[0])
+	third, err := c.Add("2", map[string]any{"query_loc": []string{}})
+	must(t, err)
+	must(t, third.Top(map[string]any{"join": []string{c.Nodes[0].Raft}}))
+	must(t, third.Start())
+	for _, id := range []string{"1", "2"} {
+		does(t, c, "cluster", "join", id, "--wait", socket(c.Nodes[0]))
+	}
+	if got := voters(third); got != "0 1 2" {
+		t.Errorf("voters %q", got)
+	}
+	if _, err := third.Ask("tcp", "www.zone.test.", dns.TypeA); err == nil {
+		t.Error("the tie-breaker answers")
+	}
+	c.Nodes[0].Kill()
+	must(t, eidertest.Until("a change with the vote of the tie-breaker", func() bool {
+		got, err := second.Line("ADD: tie.zone.test A 192.0.2.1")
+		return err == nil && (strings.HasPrefix(got, "OK") || strings.HasPrefix(got, "UNCHANGED"))
+	}))
+	waitData(t, second, "tie.zone.test.", dns.TypeA, "192.0.2.1")
+}

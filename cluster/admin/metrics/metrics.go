@@ -73,6 +73,8 @@ var (
 	leaderKnownDesc  = desc("raft_leader_known", "1 if this node knows a leader.")
 	roleDesc         = desc("raft_role", "1 for the role this node has.", "role")
 	voterDesc        = desc("raft_voter", "1 if this node has a vote.")
+	membersDesc      = desc("cluster_nodes", "Nodes of the cluster as this one knows it, by whether they vote.", "vote")
+	epochDesc        = desc("cluster_epoch", "How often the cluster was recovered after the loss of a majority.")
 	termDesc         = desc("raft_term", "Raft term.")
 	commitDesc       = desc("raft_commit_index", "Index of the last entry known to be committed.")
 	asideDesc        = desc("files_set_aside", "Files of the data folder that were damaged or another's, and were put aside since the start of the process.")
@@ -101,7 +103,7 @@ var (
 	operatorsDesc   = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc     = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc       = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported  = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -221,6 +223,9 @@ func (s sink) status(st admin.NodeStatus) {
 		s.gauge(roleDesc, flag(st.Role == role), role)
 	}
 	s.gauge(voterDesc, flag(st.Voter))
+	s.gauge(membersDesc, float64(st.Voters), "yes")
+	s.gauge(membersDesc, float64(st.NonVoters), "no")
+	s.gauge(epochDesc, float64(st.Epoch))
 	s.gauge(termDesc, float64(st.Term))
 	s.gauge(commitDesc, float64(st.Commit))
 	s.gauge(asideDesc, float64(len(st.SetAside)))

@@ -28,7 +28,7 @@ func sources() Sources {
 	return Sources{
 		Queries: func() nameserver.Stats { return q },
 		Status: func() admin.NodeStatus {
-			return admin.NodeStatus{ID: "1", Role: "follower", Leader: "0", Voter: true, Term: 4, Applied: 90, Commit: 91, Checkpointed: 80, Staleness: 0.25, Zones: 3, AnsweringSince: time.UnixMilli(1500)}
+			return admin.NodeStatus{ID: "1", Role: "follower", Leader: "0", Voter: true, Voters: 3, NonVoters: 2, Epoch: 1, Term: 4, Applied: 90, Commit: 91, Checkpointed: 80, Staleness: 0.25, Zones: 3, AnsweringSince: time.UnixMilli(1500)}
 		},
 		State: func() (checkpoint.Stats, bool) {
 			return checkpoint.Stats{Entries: 11, Changes: 12, Refused: 1, Folds: 6, FoldTime: 1500 * time.Millisecond, Unfolded: 4, SnapshotsIn: 1}, true
@@ -69,6 +69,9 @@ func TestMetrics(t *testing.T) {
 		`eider_raft_role{role="follower"} 1`,
 		`eider_raft_role{role="leader"} 0`,
 		`eider_raft_term 4`,
+		`eider_cluster_nodes{vote="yes"} 3`,
+		`eider_cluster_nodes{vote="no"} 2`,
+		`eider_cluster_epoch 1`,
 		`eider_raft_commit_index 91`,
 		`eider_applied_index 90`,
 		`eider_checkpointed_index 80`,
