@@ -46,7 +46,9 @@ func FuzzTransferIn(f *testing.F) {
 	q.SetQuestion("z.test.", dns.TypeIXFR)
 	q.Id = 0
 	for _, lines := range [][]string{
-		{"SOA 5"}, {"SOA 6", ns, "SOA 6"}, {"SOA 6", ns, "a.z.test. 60 MX 1 b.z.test.", "SOA 6"},
+		{"SOA 5"},
+		{"SOA 6", ns, "SOA 6"},
+		{"SOA 6", ns, "a.z.test. 60 MX 1 b.z.test.", "SOA 6"},
 		{"SOA 6", "SOA 5", "a.z.test. 60 A 192.0.2.1", "SOA 6", "a.z.test. 60 A 192.0.2.2", "SOA 6"},
 		{"SOA 7", "SOA 5", "a.z.test. 60 TXT x", "SOA 6", "SOA 6", "SOA 7", "b.z.test. 60 CNAME a.z.test.", "SOA 7"},
 		{"SOA 6", "SOA 5", "a.z.test. 60 RRSIG A 13 2 60 20300101000000 20200101000000 1 z.test. AAAA", "SOA 6", "SOA 6"},
