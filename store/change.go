@@ -231,7 +231,9 @@ func (b *batchState) checkApex(z *zoneState) error {
 }
 
 // net brings into touched, in key order, every RRset the change wrote whose
-// value is another now than before it, with the value of before.
+// value is another now than before it, with the value of before. One that was taken away
+// and came back in another case gets the old value again: the case is that of who wrote it first,
+// as when records are added to it, and alone it is no change (RFC 4343 section 3).
 func (ch *changeState) net(t *tree) {
 	ch.touched = ch.touched[:0]
 	for _, u := range ch.undo {
@@ -253,8 +255,11 @@ func (ch *changeState) net(t *tree) {
 	kept = kept[:0]
 	for _, u := range ch.touched {
 		val, has := t.get(u.key)
-		if has != u.had || !bytes.Equal(val, u.old) {
+		switch {
+		case has != u.had || has && !record.Set(val).Alike(u.old):
 			kept = append(kept, u)
+		case has && !bytes.Equal(val, u.old):
+			t.put(u.key, u.old)
 		}
 	}
 	ch.touched = kept

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,6 +183,16 @@ func TestOps(t *testing.T) {
 		{
 			rule: "ADD: the case of an owner there stays", ops: add("MIXED.example.org 300 TXT \"more\""), status: record.OK,
 			has: "Mixed.example.org. 300 IN TXT \"more\"|Mixed.example.org. 300 IN TXT \"kept as written\"",
+		},
+		{
+			rule:   "RFC 4343 3: what goes and comes back in another case is no change, and shown as before",
+			ops:    append(remove("mixed.example.org TXT \"kept as written\""), add("MIXED.example.org 300 TXT \"kept as written\"")...),
+			status: record.Unchanged, serial: 100, has: "Mixed.example.org. 300 IN TXT \"kept as written\"",
+		},
+		{
+			rule:   "RFC 4343 3: nor is it part of a change of something else",
+			ops:    slices.Concat(remove("mixed.example.org TXT \"kept as written\""), add("MIXED.example.org 300 TXT \"kept as written\"", "x.example.org 60 A 192.0.2.1")),
+			status: record.OK, serial: 101, has: "Mixed.example.org. 300 IN TXT \"kept as written\"|x.example.org. 60 IN A 192.0.2.1",
 		},
 		{rule: "several records bump the serial once", ops: add("x.example.org 60 A 192.0.2.11", "y.example.org 60 A 192.0.2.11"), status: record.OK, serial: 101},
 		{

@@ -98,6 +98,12 @@ func (v Set) Owner(lower Name) Name {
 	return Name(v[setHeader+1 : setHeader+1+int(v[setHeader])])
 }
 
+// Alike tells whether two sets differ in nothing but the case their owners are written in,
+// which is no difference in the DNS (RFC 4343 section 3).
+func (v Set) Alike(o Set) bool {
+	return bytes.Equal(v[1:setHeader], o[1:setHeader]) && bytes.Equal(v.body(), o.body())
+}
+
 func (v Set) body() []byte {
 	if v[0]&setFlagOwner == 0 {
 		return v[setHeader:]
