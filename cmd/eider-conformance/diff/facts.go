@@ -90,6 +90,23 @@ func (c *Case) wildcard(t uint16) bool {
 	return false
 }
 
+// substituted tells whether there is a wildcard that may stand in for one of the names.
+func (c *Case) substituted() bool {
+	for _, z := range c.Zones {
+		for owner := range z.Types {
+			if len(owner) < 2 || owner[:2] != star || owner == z.Apex {
+				continue
+			}
+			for _, name := range c.names() {
+				if Under(name, owner[2:]) && name != owner[2:] {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // only tells whether the replies differ in nothing but these parts.
 func only(parts []Part, in ...Part) bool {
 	return !slices.ContainsFunc(parts, func(p Part) bool { return !slices.Contains(in, p) })

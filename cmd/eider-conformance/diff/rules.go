@@ -114,9 +114,9 @@ var Rules = []Rule{
 	},
 	{
 		Name: "in-domain glue left out",
-		Why:  "RFC 9471 section 3.1: all addresses of in-domain name servers go with a referral, or TC is set; NSD gives their room to others, or leaves it empty",
+		Why:  "RFC 9471 section 3.1: all addresses of in-domain name servers go with a referral, or TC is set; NSD and BIND give their room to others, or leave it empty",
 		Match: func(c *Case, parts []Part) bool {
-			return c.Peer == "nsd" && only(parts, InGlue) && subset(c.Theirs.glue(), c.Ours.glue())
+			return (c.Peer == "nsd" || c.Peer == "bind") && only(parts, InGlue) && subset(c.Theirs.glue(), c.Ours.glue())
 		},
 	},
 	{
@@ -132,6 +132,21 @@ var Rules = []Rule{
 		Match: func(c *Case, parts []Part) bool {
 			return c.Peer == "knot" && c.Type == dns.TypeDNAME && only(parts, InAnswer) &&
 				slices.Equal(slices.Compact(multiset(c.Theirs.Sections[Answer])), multiset(c.Ours.Sections[Answer]))
+		},
+	},
+	{
+		Name: "name too long behind a DNAME",
+		Why:  "RFC 6672 section 2.2: YXDOMAIN; Knot says NXDOMAIN for some",
+		Match: func(c *Case, _ []Part) bool {
+			return c.Peer == "knot" && c.Ours.Rcode == dns.RcodeYXDomain && c.Theirs.Rcode == dns.RcodeNameError && c.Ours.has(Answer, dns.TypeDNAME)
+		},
+	},
+	{
+		Name: "NSEC3 of the next closer name left out",
+		Why:  "RFC 5155 section 7.2.5: no data at a wildcard is shown by the closest encloser, the next closer name and the wildcard; NSD leaves out the second for some names",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "nsd" && c.DO && only(parts, InAuth) && c.Ours.has(Authority, dns.TypeNSEC3) && c.Ours.onlyAliases() && c.substituted() &&
+				subset(multiset(c.Theirs.Sections[Authority]), multiset(c.Ours.Sections[Authority]))
 		},
 	},
 }
