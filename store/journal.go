@@ -299,7 +299,7 @@ func (b *batchState) dropJournal(zone uint32) {
 
 // Journal walks over the diffs that lead a zone from a serial to its present
 // one, oldest first. ok is false if there is no such zone or its journal does not reach back to
-// that serial; the serial the zone has now is ok and leads over no diff.
+// that serial, or had it twice; the serial the zone has now is ok and leads over no diff.
 func (v *View) Journal(apex record.Name, from uint32) (diffs iter.Seq[Diff], ok bool) {
 	z, ok := v.FindZone(apex)
 	if !ok {
@@ -308,19 +308,26 @@ func (v *View) Journal(apex record.Name, from uint32) (diffs iter.Seq[Diff], ok 
 	if z.Serial == from {
 		return func(func(Diff) bool) {}, true
 	}
+	var start []byte
 	for key, val := range v.scanDiffs(z.ID, nil) {
-		if !isStart(val) && binary.BigEndian.Uint32(val) == from {
-			start := bytes.Clone(key)
-			return func(yield func(Diff) bool) {
-				for _, val := range v.scanDiffs(z.ID, start) {
-					if d, ok := decodeDiff(val); ok && !yield(d) {
-						return
-					}
-				}
-			}, true
+		switch {
+		case isStart(val) || binary.BigEndian.Uint32(val) != from:
+		case start != nil: // serials that were set far ahead have been all around: which one is meant?
+			return nil, false
+		default:
+			start = bytes.Clone(key)
 		}
 	}
-	return nil, false
+	if start == nil {
+		return nil, false
+	}
+	return func(yield func(Diff) bool) {
+		for _, val := range v.scanDiffs(z.ID, start) {
+			if d, ok := decodeDiff(val); ok && !yield(d) {
+				return
+			}
+		}
+	}, true
 }
 
 // History walks over all diffs kept of a zone, oldest first; the first may be its Start.

@@ -88,3 +88,23 @@ func lines(sign string, set record.RRset) (out []string) {
 	}
 	return out
 }
+
+// RFC 1982: three steps of nearly half the circle bring a serial back. A journal that had it twice cannot
+// say where it leads from.
+func TestJournalOfASerialThatCameBack(t *testing.T) {
+	s := storetest.Open(t)
+	s.LoadText(exampleZone) // serial 100
+	for _, serial := range []string{"2147483700", "4294967290", "100", "101"} {
+		s.Must(storetest.Add(t, "example.org 300 SOA ns1.example.org. admin.example.org. "+serial+" 3600 600 86400 60")...)
+	}
+	v := s.View()
+	defer v.Close()
+	if z, _ := v.FindZone(name("example.org")); z.Serial != 101 {
+		t.Fatalf("serial %d", z.Serial)
+	}
+	for serial, want := range map[uint32]bool{100: false, 2147483700: true, 4294967290: true, 101: true, 99: false} {
+		if _, ok := v.Journal(name("example.org"), serial); ok != want {
+			t.Errorf("from serial %d: %v", serial, ok)
+		}
+	}
+}

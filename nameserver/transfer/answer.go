@@ -66,12 +66,34 @@ func (a *answering) increments(diffs iter.Seq[store.Diff]) error {
 	if err := a.record(a.soa); err != nil {
 		return err
 	}
-	for _, r := range condense(diffs) {
+	list, ok := condense(diffs, maxCondense)
+	if !ok {
+		if err := a.asMade(diffs); err != nil {
+			return err
+		}
+	}
+	for _, r := range list {
 		if err := a.record(r); err != nil {
 			return err
 		}
 	}
 	return a.record(a.soa)
+}
+
+// asMade sends differences one after the other, however many there are.
+func (a *answering) asMade(diffs iter.Seq[store.Diff]) error {
+	for d := range diffs {
+		for _, sets := range [...][]record.RRset{d.Removed, d.Added} {
+			for i := range sets {
+				for r := range records(&sets[i]) {
+					if err := a.record(r); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // record writes a record into the message at hand, or the next.
@@ -184,8 +206,9 @@ func (a *answering) udp(diffs iter.Seq[store.Diff]) error {
 	a.begin()
 	limit := min(a.req.size, a.s.o.MaxUDP) - a.tail()
 	fits := func(r rrOf) bool { return a.p.add(r.owner, r.t, r.ttl, r.rdata, limit) }
-	ok := fits(a.soa)
-	for _, r := range condense(diffs) {
+	list, ok := condense(diffs, maxCondenseUDP)
+	ok = ok && fits(a.soa)
+	for _, r := range list {
 		if ok = ok && fits(r); !ok {
 			break
 		}

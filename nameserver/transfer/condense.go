@@ -10,11 +10,20 @@ import (
 	"github.com/eider-dns/eider/store/record"
 )
 
+const (
+	// maxCondense is how many octets of differences are held to be condensed, for each transfer under
+	// way. A zone may keep a longer journal (record.MaxJournalBytes): its differences go as they were made.
+	maxCondense = 4 << 20
+	// maxCondenseUDP is the same for a question over UDP, which has no place among the transfers
+	// and comes from who knows whom: what is so long hardly fits a message when it is condensed.
+	maxCondenseUDP = 64 << 10
+)
+
 // condense gives the records of an IXFR between the first SOA and the last: the
 // differences as they were made or, if that is shorter, one difference that leads from the
-// first to the last (RFC 1995 section 5). The journal bounds what it works on
-// (store.MaxZoneJournal), and all nodes have the same journal, so all send the same.
-func condense(diffs iter.Seq[store.Diff]) []rrOf {
+// first to the last (RFC 1995 section 5). All nodes have the same journal, so all send the same.
+// ok is false if the differences are of more than most octets.
+func condense(diffs iter.Seq[store.Diff], most int) (list []rrOf, ok bool) {
 	var all []rrOf
 	n, size := 0, 0
 	net := netDiff{gone: make(map[string]rrOf), come: make(map[string]rrOf)}
@@ -38,14 +47,16 @@ func condense(diffs iter.Seq[store.Diff]) []rrOf {
 				}
 			}
 		}
-		n++
+		if n++; size > most {
+			return nil, false
+		}
 	}
 	if n > 1 {
 		if one := net.records(); sizeOf(one) < size {
-			return one
+			return one, true
 		}
 	}
-	return all
+	return all, true
 }
 
 // records walks over the records of a set, the signatures last.

@@ -38,6 +38,9 @@ const (
 	placeWait = 2 * time.Second
 	// maxTime is how long a transfer may take; who is slower holds a View's memory for too long.
 	maxTime = time.Hour
+	// refusedEvery is how often a refused question is worth a line in the log: who is refused
+	// decides how many there are. All of them are counted.
+	refusedEvery = time.Second
 	// defaultUDP is the most octets of an answer over UDP (RFC 9715).
 	defaultUDP = 1232
 )
@@ -80,6 +83,7 @@ type Server struct {
 	pacer  pacer
 	pool   sync.Pool // *packer
 	count  counters
+	noted  atomic.Int64 // when a refused question was in the log last, Unix nanoseconds
 
 	mu  sync.Mutex
 	who map[string]int // places by key name, or address
@@ -170,7 +174,9 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 	_, here := view.FindZone(a.req.apex)
 	switch {
 	case errors.Is(err, access.ErrClosed): // another node can answer
-		a.s.o.Log.Error("transfer not answered", slog.Any("err", err))
+		if a.s.noteworthy() {
+			a.s.o.Log.Error("transfer not answered", slog.Any("err", err))
+		}
 		return 0, false
 	case err != nil:
 		return formErr, true
@@ -183,12 +189,20 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 	case !here && sig != nil: // only those with a key are told what is here
 		return notAuth, true
 	case !rules.Allows(who, access.Transfer, a.req.apex, "", 0):
-		a.s.o.Log.Info("transfer refused", slog.String("zone", a.req.apex.String()), slog.String("from", from.Addr().String()), slog.String("key", keyText(who.Key)))
+		if a.s.noteworthy() {
+			a.s.o.Log.Info("transfer refused", slog.String("zone", a.req.apex.String()), slog.String("from", from.Addr().String()), slog.String("key", keyText(who.Key)))
+		}
 		return refused, true
 	case !here:
 		return notAuth, true
 	}
 	return noError, true
+}
+
+// noteworthy tells whether a question that is not answered gets a line in the log.
+func (s *Server) noteworthy() bool {
+	now, last := s.o.Now().UnixNano(), s.noted.Load()
+	return (now-last >= int64(refusedEvery) || now < last) && s.noted.CompareAndSwap(last, now)
 }
 
 func keyText(key record.Name) string {

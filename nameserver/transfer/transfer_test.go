@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -288,6 +289,58 @@ func TestIXFR(t *testing.T) {
 				t.Errorf("from %d: %d records are not condensed", serial, len(rrs))
 			}
 		}
+	}
+}
+
+// A journal longer than what is condensed goes as it was made, and leads to the same; over UDP it is the
+// SOA alone.
+func TestIXFROfALongJournal(t *testing.T) {
+	b := newBench(t, Options{Rate: -1}, zoneText)
+	bounds := record.JournalBounds{Count: 10_000, Bytes: 4 * maxCondense}.Append(nil)
+	b.store.Must(record.Op{Kind: record.OpZoneSetting, Owner: record.MustName("example.org."), Type: record.ZoneJournal, Data: [][]byte{bounds}})
+	before, _, _ := b.ask(question(dns.TypeAXFR, 0), home, true)
+	have := texts(before[:len(before)-1])
+	var lines [2][]string
+	for i := range 64 {
+		lines[i%2] = append(lines[i%2], fmt.Sprintf(`long.example.org. 60 TXT "%d%s"`, i, strings.Repeat("x", 240)))
+	}
+	changes := 0
+	for size := 0; size <= maxCondense; size += 32 * 240 {
+		if b.store.Must(storetest.Add(t, lines[changes%2]...)...); changes > 0 {
+			b.store.Must(storetest.Remove(t, lines[(changes+1)%2]...)...)
+		}
+		changes++
+	}
+	after, _, _ := b.ask(question(dns.TypeAXFR, 0), home, true)
+	want := texts(after[:len(after)-1])
+	slices.Sort(want)
+	rrs, _, _ := b.ask(question(dns.TypeIXFR, 100), home, true)
+	if len(rrs) < changes*32 {
+		t.Errorf("%d records for %d changes of 32", len(rrs), changes)
+	}
+	if got := apply(t, have, rrs); !slices.Equal(got, want) {
+		t.Errorf("got %d records, want %d", len(got), len(want))
+	}
+	if rrs, _, _ := b.ask(question(dns.TypeIXFR, 100), home, false); len(rrs) != 1 {
+		t.Errorf("over UDP: %d records", len(rrs))
+	}
+}
+
+// Who is refused decides how often that happens, and not how long the log gets.
+func TestRefusalsDoNotFillTheLog(t *testing.T) {
+	var lines strings.Builder
+	now := time.Unix(1_700_000_000, 0)
+	b := newBench(t, Options{Log: slog.New(slog.NewTextHandler(&lines, nil)), Now: func() time.Time { return now }}, zoneText)
+	for range 3 {
+		for range 50 {
+			if _, code, _ := b.ask(question(dns.TypeIXFR, 100), abroad, false); code != dns.RcodeRefused {
+				t.Fatal(dns.RcodeToString[code])
+			}
+		}
+		now = now.Add(refusedEvery)
+	}
+	if n := strings.Count(lines.String(), "transfer refused"); n != 3 || b.Stats().Refused != 150 {
+		t.Errorf("%d lines about %d questions", n, b.Stats().Refused)
 	}
 }
 
