@@ -259,7 +259,7 @@ func (s *Server) begin(w *scratch, packet []byte, t Transport, ede uint16) {
 			w.options = append(w.options, w.cookie[:]...)
 		}
 		if m.expire && m.q.Type == record.TypeSOA {
-			w.appendExpire()
+			s.appendExpire(w)
 		}
 		if m.keepalive && t == TCP { // over UDP it means nothing (RFC 7828 section 3.2.1)
 			w.options = append(w.options, 0, optionKeepalive, 0, 2, byte(s.keepalive>>8), byte(s.keepalive))

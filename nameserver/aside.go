@@ -159,9 +159,9 @@ func (s *Server) transfer(w *scratch, packet []byte, t Transport) []byte {
 	return nil
 }
 
-// appendExpire tells how long a secondary may keep the zone: for a primary, as every
-// node is, what the SOA says (RFC 7314 section 3.1).
-func (w *scratch) appendExpire() {
+// appendExpire tells how long a secondary may keep the zone: what the SOA says, as every node is a
+// primary of it (RFC 7314 section 3), or what is left of it where the zone's primary is elsewhere (section 4).
+func (s *Server) appendExpire(w *scratch) {
 	if len(w.answer.Answer) == 0 || w.answer.Answer[0].Set == nil || w.answer.Answer[0].Type != record.TypeSOA {
 		return
 	}
@@ -169,10 +169,17 @@ func (w *scratch) appendExpire() {
 	if !it.Next() {
 		return
 	}
-	if soa, ok := record.ParseSOA(it.RData()); ok {
-		w.options = append(w.options, 0, optionExpire, 0, 4)
-		w.options = binary.BigEndian.AppendUint32(w.options, soa.Expire)
+	soa, ok := record.ParseSOA(it.RData())
+	if !ok {
+		return
 	}
+	if zone, labels := w.answer.Asked(); labels >= 0 && s.o.Left != nil {
+		if left, secondary := s.o.Left(zone); secondary {
+			soa.Expire = left
+		}
+	}
+	w.options = append(w.options, 0, optionExpire, 0, 4)
+	w.options = binary.BigEndian.AppendUint32(w.options, soa.Expire)
 }
 
 // guardedView hides the zones from a query that rules keep from who asks, also where an

@@ -278,3 +278,44 @@ func TestTransfersAreHandedOn(t *testing.T) {
 		}
 	}
 }
+
+// RFC 7314: an SOA question with EXPIRE is told how long the zone is good for: what the SOA says of one that is
+// primary here (section 3), what is left of a secondary one's (section 4).
+func TestExpireOption(t *testing.T) {
+	st := storetest.Open(t)
+	st.LoadText("$ORIGIN example.org.\n@ 300 SOA ns admin 1 2 3 4000 5\n@ 300 NS ns\nns 300 A 192.0.2.1\n")
+	var left uint32
+	s, _ := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return st.View() }, Left: func(uint32) (uint32, bool) { return left, left > 0 }})
+	for _, tt := range []struct {
+		left  uint32
+		qtype uint16
+		want  uint32 // 0: no option
+	}{
+		{0, dns.TypeSOA, 4000},
+		{1234, dns.TypeSOA, 1234},
+		{1234, dns.TypeNS, 0},
+	} {
+		left = tt.left
+		m := new(dns.Msg)
+		m.SetQuestion("example.org.", tt.qtype)
+		m.SetEdns0(1232, false)
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
+		p, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := new(dns.Msg)
+		if err := r.Unpack(s.Handle(p, nil, UDP)); err != nil {
+			t.Fatal(err)
+		}
+		var got uint32
+		for _, o := range r.IsEdns0().Option {
+			if e, ok := o.(*dns.EDNS0_EXPIRE); ok {
+				got = e.Expire
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s with %d s left: told %d", dns.TypeToString[tt.qtype], tt.left, got)
+		}
+	}
+}

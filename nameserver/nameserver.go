@@ -79,6 +79,9 @@ type Options struct {
 	// Notify answers messages of opcode NOTIFY (RFC 1996), nil for no answer; without it they are
 	// NOTIMP. It is called as Transfer is.
 	Notify func(packet []byte, from netip.AddrPort, tcp bool) []byte
+	// Left is how many seconds a content is good for if it is a secondary zone's; nil, or not ok: what
+	// its SOA says. It is on the way of a query, so it must not lock.
+	Left func(zone uint32) (seconds uint32, ok bool)
 	// Update answers messages of opcode UPDATE (RFC 2136); nil: NOTIMP. It may block,
 	// is called by up to maxUpdates goroutines, with one message or those one
 	// connection brought together, in order, and gives nil for no answer. The packets are its own.

@@ -152,6 +152,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
 		Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
 		Notify: func(packet []byte, from netip.AddrPort, tcp bool) []byte { return n.puller.Notify(packet, from, tcp) },
+		Left:   n.left,
 		Stale:  staleOptions(s.node.Stale), Log: n.log,
 	}); err != nil {
 		return err

@@ -27,10 +27,13 @@ func (n *node) newTransfers() *transfer.Server {
 	}
 	return transfer.New(transfer.Options{
 		View: func() transfer.View { return n.store.View() }, Access: n.access, CatchUp: n.catchUp,
-		Down: func(zone uint32) bool { return n.dns.Down(zone) },
-		Max:  n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
+		Down: func(zone uint32) bool { return n.dns.Down(zone) }, Left: n.left,
+		Max: n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
 	})
 }
+
+// left is how long a secondary zone is still good for.
+func (n *node) left(zone uint32) (seconds uint32, ok bool) { return n.puller.Left(zone) }
 
 // catchUp waits until this node shows every change that was answered before the call
 // anywhere in the cluster, or for catchUpTime.

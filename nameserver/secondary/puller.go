@@ -5,8 +5,10 @@ import (
 	"iter"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eider-dns/eider/nameserver/access"
@@ -77,7 +79,6 @@ type task struct {
 	pulling  bool
 	again    bool // asked for while it was pulled
 	force    bool // whole, whatever the serial
-	gone     bool // not in the table any more
 }
 
 // Puller pulls the secondary zones of the cluster while this node leads, and says on
@@ -98,6 +99,8 @@ type Puller struct {
 	expired map[uint32]struct{}
 	told    map[record.Name]time.Time // when the leader was told last
 	odd     map[record.Name]string    // settings that could not be read
+
+	left atomic.Pointer[map[uint32]uint32] // of judge; never changed
 }
 
 // Open starts to watch over the zones, until Close.
@@ -173,27 +176,32 @@ func (l *leadership) lose() {
 func (p *Puller) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, z := range p.tasks {
-		z.gone = true
-	}
 	p.tasks = make(map[record.Name]*task)
 }
 
 // judge finds the zones that have expired: those whose primaries were last heard too long
 // ago (RFC 1035 section 3.3.13), or never yet.
 func (p *Puller) judge() {
-	view := p.o.View()
-	defer view.Close()
 	now := p.o.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	view := p.o.View() // not before: what Changed saw must not be judged again by an older one
+	defer view.Close()
 	if view.Index() == p.index && now.Sub(p.judged) < lookAll && now.After(p.judged) {
 		return
 	}
 	p.judged = now
 	var expired map[uint32]struct{}
+	var left map[uint32]uint32
 	for z := range view.ZoneSettings(record.ZoneSecondary) {
-		if r, ok := DecodeRefreshed(view.ZoneSetting(z.Apex, record.ZoneRefresh)); ok && now.Unix() > r.Expires {
+		r, ok := DecodeRefreshed(view.ZoneSetting(z.Apex, record.ZoneRefresh))
+		if ok {
+			if left == nil {
+				left = make(map[uint32]uint32)
+			}
+			left[z.ID] = uint32(min(max(r.Expires-now.Unix(), 0), math.MaxUint32))
+		}
+		if ok && now.Unix() > r.Expires {
 			if expired == nil {
 				expired = make(map[uint32]struct{})
 			}
@@ -205,17 +213,30 @@ func (p *Puller) judge() {
 	}
 	p.expired = expired
 	p.o.Expired(expired)
+	p.left.Store(&left)
+}
+
+// Left is how many seconds the content of a secondary zone is still good for, which is what its own
+// secondaries are told (RFC 7314 section 4), right within lookAll. ok is false for other zones, and
+// for contents that came just now. It neither locks nor reads a clock.
+func (p *Puller) Left(zone uint32) (seconds uint32, ok bool) {
+	left := p.left.Load()
+	if left == nil {
+		return 0, false
+	}
+	seconds, ok = (*left)[zone]
+	return seconds, ok
 }
 
 // Changed is told which zones the newest view has with another content, before those who made the
 // change hear of it, so that no query sees a zone that was just made and holds nothing.
 // more says that the list is not all of them.
 func (p *Puller) Changed(zones []record.ZoneSerial, more bool) {
-	view := p.o.View()
-	defer view.Close()
 	now := p.o.Now().Unix()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	view := p.o.View()
+	defer view.Close()
 	next := p.expired
 	for _, z := range zones {
 		zone, ok := view.FindZone(z.Zone)
@@ -276,9 +297,6 @@ func (p *Puller) sync() {
 			}
 			continue
 		}
-		if z != nil {
-			z.gone = true
-		}
 		z = &task{apex: apex, setting: append([]byte(nil), value...), primaries: primaries, next: now}
 		// A zone another node pulled is due by what it noted, or soon: where that was all zones at
 		// once, they are spread.
@@ -287,9 +305,8 @@ func (p *Puller) sync() {
 		}
 		p.tasks[apex] = z
 	}
-	for apex, z := range p.tasks {
+	for apex := range p.tasks {
 		if !seen[apex] {
-			z.gone = true
 			delete(p.tasks, apex)
 			delete(p.odd, apex)
 		}
@@ -308,8 +325,11 @@ func (p *Puller) start(ctx context.Context) {
 		if p.pulls == maxPulls {
 			return
 		}
+		if z.pulling || now.Before(z.next) { // z.good belongs to who pulls
+			continue
+		}
 		addr := z.primaries[z.good].Addr.Addr().String()
-		if z.pulling || now.Before(z.next) || p.from[addr] == maxPullsPerPrimary {
+		if p.from[addr] == maxPullsPerPrimary {
 			continue
 		}
 		z.pulling, z.again = true, false

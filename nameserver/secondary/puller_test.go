@@ -239,6 +239,10 @@ func TestExpiry(t *testing.T) {
 	b := openBench(t, nil)
 	b.holds(1)
 	b.until("it is answered from", func() bool { return b.down.Load() == 0 })
+	if _, ok := b.puller.Left(b.at().ID + 1); ok {
+		t.Error("another content has a time of its own")
+	}
+	b.until("its own secondaries are told of 60 s", func() bool { left, ok := b.puller.Left(b.at().ID); return ok && left > 55 && left <= 60 })
 	b.leads.Store(false)
 	b.until("another node pulls", func() bool { s, _ := b.puller.Status(zoneName); return !s.Leading })
 	b.ahead.Store(30)
@@ -249,6 +253,7 @@ func TestExpiry(t *testing.T) {
 	if s, _ := b.puller.Status(zoneName); s.Expired {
 		t.Error("expired before its time")
 	}
+	b.until("RFC 7314 4: and then of what is left of them", func() bool { left, ok := b.puller.Left(b.at().ID); return ok && left > 20 && left <= 30 })
 	b.ahead.Store(70)
 	b.until("it has expired", func() bool { return b.down.Load() == 1 })
 	if err := b.puller.Told([]byte("r" + string(zoneName))); err == nil {

@@ -191,6 +191,11 @@ func (a *answering) appendOPT(b, soa []byte) []byte {
 	if !a.req.expire || !ok {
 		return append(b, 0, 0)
 	}
+	if a.s.o.Left != nil {
+		if left, secondary := a.s.o.Left(a.zone); secondary {
+			numbers.Expire = left
+		}
+	}
 	b = append(b, 0, 8, 0, optionExpire, 0, 4)
 	return binary.BigEndian.AppendUint32(b, numbers.Expire)
 }

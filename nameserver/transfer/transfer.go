@@ -72,6 +72,9 @@ type Options struct {
 	// Down tells of the contents that may not be given away: those of secondary zones that have
 	// expired, by their ids; nil: none.
 	Down func(zone uint32) bool
+	// Left is how many seconds the content of a secondary zone is still good for; nil, or not ok: what
+	// its SOA says (RFC 7314).
+	Left func(zone uint32) (seconds uint32, ok bool)
 }
 
 // Server answers questions for transfers. Its methods may be called from any goroutine.
@@ -222,6 +225,7 @@ func (a *answering) answer(view View, zone record.Zone) error {
 	}
 	it := soa.Data()
 	it.Next()
+	a.zone = zone.ID
 	a.soa = rrOf{owner: []byte(soa.Owner(zone.Apex)), t: record.TypeSOA, ttl: soa.TTL(), rdata: it.RData()}
 	var diffs iter.Seq[store.Diff]
 	if a.req.t == record.TypeIXFR {
@@ -368,6 +372,7 @@ type answering struct {
 	who  access.Who
 	sig  *tsig.Request // nil: not signed
 
+	zone    uint32
 	soa     rrOf
 	p       *packer
 	signer  *tsig.Signer // of a reply of many messages

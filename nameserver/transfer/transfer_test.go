@@ -444,7 +444,18 @@ func sign(tb testing.TB, m *dns.Msg, name string, secret []byte) []byte {
 
 // RFC 7314: how long the zone is good for, to those who ask.
 func TestExpire(t *testing.T) {
-	b := newBench(t, Options{}, zoneText)
+	left := uint32(0) // 0: the zone is a primary one
+	b := newBench(t, Options{Left: func(uint32) (uint32, bool) { return left, left > 0 }}, zoneText)
+	for _, want := range []uint32{86400, 77} {
+		if want != 86400 {
+			left = want
+		}
+		expireOf(t, b, want)
+	}
+}
+
+func expireOf(t *testing.T, b *bench, want uint32) {
+	t.Helper()
 	m := question(dns.TypeAXFR, 0)
 	m.SetEdns0(1232, false)
 	m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
@@ -455,11 +466,11 @@ func TestExpire(t *testing.T) {
 			return err
 		}
 		if opt := r.IsEdns0(); opt != nil && len(opt.Option) == 1 {
-			seen = opt.Option[0].(*dns.EDNS0_EXPIRE).Expire == 86400
+			seen = opt.Option[0].(*dns.EDNS0_EXPIRE).Expire == want
 		}
 		return nil
 	}); err != nil || !seen {
-		t.Errorf("no EXPIRE of 86400 (%v)", err)
+		t.Errorf("no EXPIRE of %d (%v)", want, err)
 	}
 }
 
