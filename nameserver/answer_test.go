@@ -9,7 +9,9 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/lookup/lookuptest"
+	"github.com/eider-dns/eider/store/record"
 )
 
 // goldenZones are the zones of some golden files, and their questions.
@@ -87,6 +89,39 @@ func TestDefencesDoNotAllocate(t *testing.T) {
 	}
 	if st := s.Stats(); st.Slipped == 0 || st.Dropped["rate"] == 0 || st.Cookies == 0 {
 		t.Errorf("not every way was taken: %+v", st)
+	}
+}
+
+// Rules about queries are looked at on the way of each, whether they are about its zone or not.
+func TestGuardsDoNotAllocate(t *testing.T) {
+	_, questions := goldenZones(t, "nested")
+	memory, _ := storeViews(t, readArchive(t, filepath.Join("testdata", "nested.txtar")))
+	s := testServer(t, memory)
+	rules := withKeys(t,
+		access.Rule{Zone: record.MustName("child.example."), Prefixes: prefixes("192.0.2.0/24", "2001:db8::/32"), Allow: access.Query},
+		access.Rule{Zone: record.MustName("elsewhere.test."), Key: record.MustName("good."), Allow: access.Query})
+	s.SetGuards(rules())
+	s.SetDown(map[uint32]struct{}{1 << 20: {}})
+	w := newScratch(s.stats.worker())
+	hid := 0
+	for _, q := range questions {
+		m, transport := parseQuestion(t, q)
+		p, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, from := range []string{"192.0.2.1", "198.51.100.1", "2001:db8::1"} {
+			addr := netip.MustParseAddr(from)
+			if n := testing.AllocsPerRun(20, func() { s.answer(w, p, addr, transport) }); n != 0 {
+				t.Errorf("%s from %s: %v allocations, want none", q, from, n)
+			}
+			if w.guarded.hid {
+				hid++
+			}
+		}
+	}
+	if hid == 0 {
+		t.Error("no zone was hidden from anyone")
 	}
 }
 

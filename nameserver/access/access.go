@@ -83,7 +83,7 @@ type Snapshot struct {
 	closed map[record.Name]struct{} // keys this node cannot open
 	rules  map[record.Name][]Rule   // by zone, lower case
 
-	guarded bool // some rule is about queries
+	guarded map[string][]Rule // those about queries, by the key of their zone
 }
 
 // Key is the key of that name in lower case. If the cluster has it, but this node
@@ -107,13 +107,18 @@ func (s *Snapshot) Allows(who Who, op Operation, zone, owner record.Name, t reco
 }
 
 // GuardsQueries tells whether any rule is about queries, so that it matters who asks.
-func (s *Snapshot) GuardsQueries() bool { return s.guarded }
+func (s *Snapshot) GuardsQueries() bool { return len(s.guarded) > 0 }
 
-// MayQuery decides about a question to the zone with apex zone.
-func (s *Snapshot) MayQuery(who Who, zone record.Name) bool {
-	rules := s.rules[zone.Lower()]
-	guarded := slices.ContainsFunc(rules, func(r Rule) bool { return r.Allow&Query != 0 })
-	return !guarded || slices.ContainsFunc(rules, func(r Rule) bool { return r.admits(who, Query) })
+// MayQuery decides about a question to the zone with that key of its apex. It is on the way of a
+// query: it does not allocate.
+func (s *Snapshot) MayQuery(who Who, apexKey []byte) bool {
+	rules, guarded := s.guarded[string(apexKey)]
+	for i := range rules {
+		if rules[i].admits(who, Query) {
+			return true
+		}
+	}
+	return !guarded
 }
 
 // ErrClosed: a message is signed with a key of the cluster's that this node cannot open.
@@ -163,7 +168,7 @@ func (c *Cache) At(view Reader) *Snapshot {
 	}
 	s := &Snapshot{
 		state: readState(view), made: time.Now(), keys: make(map[record.Name]*tsig.Key),
-		closed: make(map[record.Name]struct{}), rules: make(map[record.Name][]Rule),
+		closed: make(map[record.Name]struct{}), rules: make(map[record.Name][]Rule), guarded: make(map[string][]Rule),
 	}
 	for i := range s.state.keys {
 		sealed, ok := readKey(view, i)
@@ -185,7 +190,10 @@ func (c *Cache) At(view Reader) *Snapshot {
 		if ok {
 			zone := r.Zone.Lower()
 			s.rules[zone] = append(s.rules[zone], r)
-			s.guarded = s.guarded || r.Allow&Query != 0
+			if r.Allow&Query != 0 {
+				key := string(r.Zone.Key())
+				s.guarded[key] = append(s.guarded[key], r)
+			}
 		}
 	}
 	c.current.Store(s)
