@@ -18,11 +18,11 @@ var layers = map[string][]string{
 	"store/boltfile":    {}, // tests make files with bbolt
 	"store":             {"store/boltfile", "store/record", "store/zonemd", "go.etcd.io/bbolt"},
 	"store/zonemd":      {"store/record"},
+	"store/zonediff":    {"store/record"},
 	"store/backup":      {"store"},
 	"store/storetest":   {"store", "store/record", "zonefile"},
 	"zonefile":          {"store/record", "github.com/miekg/dns", "golang.org/x/net"}, // the public suffix list
 	"nameserver/lookup": {"store/record"},
-	"zonediff":          {"store/record"},
 
 	"nameserver/lookup/lookuptest": {"nameserver/lookup", "store/record", "github.com/miekg/dns"},
 
@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"nameserver/update": {"nameserver/access", "nameserver/tsig", "store/record", "github.com/miekg/dns"},
 
 	// asks for zones, and gives changes to a Proposer
-	"nameserver/secondary": {"nameserver/access", "nameserver/tsig", "store/record", "store/zonemd", "zonediff"},
+	"nameserver/secondary": {"nameserver/access", "nameserver/tsig", "store/record", "store/zonediff", "store/zonemd"},
 	"nameserver/transfer":  {"nameserver/access", "nameserver/tsig", "store", "store/record"},
 
 	// who is told with which key, access says
@@ -62,6 +62,9 @@ var layers = map[string][]string{
 	"cmd/eider-conformance/peer": {"cmd/eidertest", "github.com/miekg/dns"},
 }
 
+// rooms are the folders of the root that packages are below; there is no further one.
+var rooms = []string{"checkpoint", "cluster", "cmd", "nameserver", "store", "zonefile"}
+
 // The walls between the rooms stand: what each package imports is in the table,
 // and every package is in it.
 func TestLayers(t *testing.T) {
@@ -78,6 +81,9 @@ func TestLayers(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := strings.TrimPrefix(p.ImportPath, module)
+		if room, _, _ := strings.Cut(name, "/"); !slices.Contains(rooms, room) {
+			t.Errorf("%s: the root gets no further folder, there are %v", name, rooms)
+		}
 		allowed, known := layers[name]
 		if !known {
 			t.Errorf("%s is not in the table of layers; add it with what it may import", name)

@@ -11,7 +11,7 @@ import (
 	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/nameserver/tsig"
 	"github.com/eider-dns/eider/store/record"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 )
 
 // zoneFromPrimary is `zone load ZONE --from-primary`: the zone is transferred to where the

@@ -12,7 +12,7 @@ import (
 
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/store/record"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 	"github.com/eider-dns/eider/zonefile"
 )
 

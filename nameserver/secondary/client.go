@@ -13,8 +13,8 @@ import (
 
 	"github.com/eider-dns/eider/nameserver/tsig"
 	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/store/zonediff"
 	"github.com/eider-dns/eider/store/zonemd"
-	"github.com/eider-dns/eider/zonediff"
 )
 
 // Bounds of one transfer. A primary is a stranger as far as they go: one that was

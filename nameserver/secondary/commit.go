@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/eider-dns/eider/store/record"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 )
 
 // pulledFlags are those of every op: the primary decides what its zone may hold.

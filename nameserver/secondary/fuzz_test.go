@@ -15,7 +15,7 @@ import (
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/store/storetest"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 )
 
 // heard is a connection that brings octets and takes nothing.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/eider-dns/eider/nameserver/tsig"
 	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/store/zonediff"
 	"github.com/eider-dns/eider/store/zonemd"
-	"github.com/eider-dns/eider/zonediff"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

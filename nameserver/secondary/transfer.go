@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/eider-dns/eider/store/record"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 )
 
 // Step is one difference of an IXFR: it leads from the content with serial From to that with To.

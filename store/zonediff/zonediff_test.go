@@ -13,7 +13,7 @@ import (
 	"github.com/eider-dns/eider/store"
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/store/storetest"
-	"github.com/eider-dns/eider/zonediff"
+	"github.com/eider-dns/eider/store/zonediff"
 	"github.com/eider-dns/eider/zonefile"
 )
 
