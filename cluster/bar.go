@@ -26,6 +26,19 @@ func barred(err error) bool {
 	return errors.Is(err, ErrRemoved) || errors.Is(err, errSuperseded) || errors.Is(err, errDoubled) || errors.Is(err, errTwoClusters)
 }
 
+// behind is the verdict over a disk a recovery left behind.
+func (n *Node) behind(id string, epoch uint64) error {
+	return &supersededError{epoch, fmt.Errorf("%w: node %s is at epoch %d and this disk at epoch %d; to let this node join again, move its data directory %s away and start it", errSuperseded, id, epoch, n.identity.get().Epoch, n.dir)}
+}
+
+// supersededError wraps errSuperseded.
+type supersededError struct {
+	epoch uint64
+	error
+}
+
+func (e *supersededError) Unwrap() error { return e.error }
+
 // judge looks for what other nodes know against this disk: that it was removed, that the cluster was recovered
 // without it, that another process runs with a copy of it. Only nodes of the same cluster are believed.
 func (n *Node) judge(answers map[string]greeting) error {
@@ -37,7 +50,7 @@ func (n *Node) judge(answers map[string]greeting) error {
 			return fmt.Errorf("%w: the disk in %s was started as a cluster by itself (%.8s), and node %s, which it is to join, is of cluster %.8s; two clusters are never merged: move the data directory away to let this node join", errTwoClusters, n.dir, mine.Cluster, id, a.Cluster)
 		case a.Cluster != mine.Cluster || a.State != helloRunning && a.State != helloFresh:
 		case a.Epoch > mine.Epoch:
-			return fmt.Errorf("%w: node %s is at epoch %d and this disk at epoch %d; to let this node join again, move its data directory %s away and start it", errSuperseded, id, a.Epoch, mine.Epoch, n.dir)
+			return n.behind(id, a.Epoch)
 		case a.Epoch == mine.Epoch && a.Removed:
 			return fmt.Errorf("%w: node %s says so; to let this node join as new, move its data directory %s away and run: eider cluster join %s", ErrRemoved, id, n.dir, n.id)
 		case a.Yours != "" && a.Yours != n.self.RaftLoc && n.runsAt(a.Yours, mine):
@@ -68,6 +81,12 @@ func (n *Node) bar(why error) {
 // barFor makes a verdict last: the next start reads it, too.
 func (n *Node) barFor(why error) {
 	n.setState(stateFailed, why.Error())
+	var behind *supersededError
+	if errors.As(why, &behind) {
+		if err := n.identity.change(func(i *identity) { i.Behind = max(i.Behind, behind.epoch) }); err != nil {
+			n.log.Warn("recovery of the cluster not noted", slog.Any("err", err))
+		}
+	}
 	if !errors.Is(why, ErrRemoved) {
 		return
 	}

@@ -71,6 +71,7 @@ type identity struct {
 	Promise     *foundList       `json:"promise,omitempty"` // the first start by count this disk takes part in
 	Former      []string         `json:"former,omitempty"`  // nodes of before a recovery, until they are in the table of members
 	Removed     bool             `json:"removed,omitempty"` // taken out of the cluster, for good
+	Behind      uint64           `json:"behind,omitempty"`  // the epoch of a recovery that left this disk behind
 	Boot        token            `json:"boot"`              // of the newest start; the log holds it too, so that neither can be put back unseen
 	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field
 }

@@ -93,7 +93,10 @@ func (n *Node) greeting() greeting {
 // An empty disk starts nothing alone unless it is the only voter, since
 // it cannot tell a new cluster from one it has forgotten.
 func (n *Node) enter(r *run) error {
-	if n.identity.get().Admitted {
+	if id := n.identity.get(); id.Admitted {
+		if id.Behind > id.Epoch { // heard at an earlier start; those who know may be down now
+			return n.behind("of the recovered cluster", id.Behind)
+		}
 		if n.alone() && len(n.config.Join) == 0 {
 			return nil
 		}

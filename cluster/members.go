@@ -305,10 +305,13 @@ func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting
 			return fmt.Errorf("the address %s is that of node %s; give node %s one of its own, or remove node %s first", g.Address, s.ID, g.ID, s.ID)
 		}
 	}
-	if t := n.table(); t == nil {
-		if _, keeps := n.machine.sm.(settingReader); keeps && at == nil {
+	_, keeps := n.machine.sm.(settingReader)
+	if t := n.table(); t == nil || len(mine.Former) > 0 {
+		if keeps && (at == nil || t != nil) {
 			return errors.New("it is not settled yet who belongs to the cluster")
 		}
+	} else if g.State == helloWaiting && g.Founding == (token{}) && mine.Epoch > 0 {
+		return fmt.Errorf("node %s brings data that may be of before the recovery of the cluster; move its data directory away to let it join as new", g.ID)
 	} else if err := t.admits(g); err != nil {
 		if !t.table.fenced(g.Incarnation) {
 			m.asked(g)
@@ -330,7 +333,7 @@ func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting
 // admits says why the table keeps a node out.
 func (t *readTable) admits(g greeting) error {
 	if g.Founding != (token{}) && g.Founding != t.table.Founding {
-		return fmt.Errorf("node %s is of another cluster that was started from the same list of nodes (founding %.8s, here it is %.8s): a majority lost its disks and started anew; see \"When a majority is lost\" in the README", g.ID, g.Founding, t.table.Founding)
+		return fmt.Errorf("node %s is of another cluster that was started from the same list of nodes (founding %.8s, here it is %.8s): a majority lost its disks and started anew, or this one was recovered without it; see \"When a majority is lost\" in the README", g.ID, g.Founding, t.table.Founding)
 	}
 	if t.table.fenced(g.Incarnation) {
 		return fmt.Errorf("the disk of node %s was removed from the cluster for good; move its data directory away to let it join as new", g.ID)

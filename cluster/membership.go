@@ -243,6 +243,9 @@ func (m *members) settle(ctx context.Context, r *run, f func(*table) error) (uin
 				t.Nodes[id] = expected{}
 			}
 		}
+		if len(former) > 0 { // a checkpoint of before may hold what the recovery left behind: it must not come in
+			t.Founding = newToken()
+		}
 		return f(t)
 	})
 	if err == nil && len(former) > 0 {

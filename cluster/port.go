@@ -38,6 +38,7 @@ type port struct {
 	keys      *pki.Keeper // of mutual TLS; nil: plain text
 	strangers [strangerKinds]atomic.Uint64
 	told      atomic.Int64     // when a stranger was last warned about, Unix nanoseconds
+	twoTold   atomic.Int64     // when a later epoch was last told of, Unix nanoseconds
 	fenced    func(token) bool // incarnations removed for good
 	mirrored  atomic.Uint64    // connections in this very node's name
 
@@ -201,12 +202,26 @@ func (p *port) admitted(id *identity, h *hello) error {
 	case h.Cluster != id.Cluster:
 		return fmt.Errorf("another cluster: this one is %.8s, yours is %.8s", id.Cluster, h.Cluster)
 	case h.Epoch != id.Epoch:
+		p.ahead(id, h)
 		return fmt.Errorf("epoch %d, yours is %d: one side was left behind by a recovery", id.Epoch, h.Epoch)
 	}
 	if p.fenced != nil && p.fenced(h.Incarnation) {
 		return fmt.Errorf("the disk of node %q was removed from the cluster for good", h.ID)
 	}
 	return p.identity.meet(h.ID, h.Incarnation)
+}
+
+// ahead tells, loudly, of a node met before that is at a later epoch: the cluster was recovered there while this one went
+// on. Which of the two counts, a person has to say; a node that starts, or looks for its leader, gives way (judge).
+func (p *port) ahead(id *identity, h *hello) {
+	if h.Epoch <= id.Epoch || h.Cluster != id.Cluster || id.Nodes[h.ID] != h.Incarnation {
+		return
+	}
+	now := time.Now().UnixNano()
+	if last := p.twoTold.Load(); now-last >= int64(strangeEvery) && p.twoTold.CompareAndSwap(last, now) {
+		p.log.Error("a node was recovered as a cluster of its own while this one runs; changes of one of the two will be lost, stop one of them",
+			slog.String("of", h.ID), slog.Uint64("epoch", h.Epoch))
+	}
 }
 
 // dial opens a connection for a service; the answer to the handshake is returned too.
@@ -259,6 +274,8 @@ func (p *port) introduce(conn net.Conn, s service) (hello, error) {
 		return h, err
 	}
 	if h.Status != statusWelcome {
+		id := p.identity.get()
+		p.ahead(&id, &h)
 		return h, fmt.Errorf("%w: %s", errRefused, h.Reason)
 	}
 	if s != serviceJoin {

@@ -3,10 +3,8 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bberrors "go.etcd.io/bbolt/errors"
+
+	"github.com/eider-dns/eider/store/boltfile"
 )
 
 // A cluster that lost a majority for good is recovered on the one disk that holds most: it
@@ -83,10 +83,15 @@ func InspectDisk(dir string, at Checkpoint) (Disk, error) {
 		return d, err
 	}
 	d.ID, d.Cluster, d.ClusterID, d.Epoch = id.ID, id.Name, id.Cluster.String(), id.Epoch
-	logs, err := openLogsReadOnly(dir)
-	if errors.Is(err, fs.ErrNotExist) && at.Index > 0 {
+	switch lost, err := logOf(dir, id); {
+	case err != nil:
+		return d, err
+	case lost && at.Index == 0:
+		return d, errors.New("it has neither a log nor a checkpoint")
+	case lost:
 		return d, d.configuration(at.Configuration)
 	}
+	logs, err := openLogsReadOnly(dir)
 	if err != nil {
 		return d, err
 	}
@@ -124,19 +129,32 @@ func decodeConfiguration(b []byte) (c raft.Configuration, err error) {
 }
 
 func readIdentityOf(dir string) (id identity, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, identityFile))
-	if err == nil && len(b) <= maxIdentityFile {
-		err = json.Unmarshal(b, &id)
-	}
+	id, err = readIdentity(filepath.Join(dir, identityFile))
 	switch {
 	case err != nil:
-		return id, fmt.Errorf("%s is not the data directory of a node: %w", dir, err)
+		return id, fmt.Errorf("%s is not the data directory of a node: %s: %w", dir, identityFile, err)
 	case id.Removed:
 		return id, fmt.Errorf("%w: the disk in %s", ErrRemoved, dir)
-	case id.ID == "" || id.Cluster == (token{}):
-		return id, fmt.Errorf("%s lacks id or cluster", filepath.Join(dir, identityFile))
 	}
 	return id, nil
+}
+
+// logOf looks at the log of a disk before bbolt does, which some damage ends. A log that is not there, or that nothing was
+// ever written to, is lost.
+func logOf(dir string, id identity) (lost bool, err error) {
+	path := filepath.Join(dir, logFile)
+	facts, err := readLogFacts(path)
+	switch {
+	case errors.Is(err, boltfile.ErrLocked):
+		return false, fmt.Errorf("%s is in use; stop its node, or ask it while it runs (-c and -n, or --socket, and no directory)", path)
+	case err != nil:
+		return false, fmt.Errorf("the log %s: %w; without it, moved away, the disk has what its checkpoint holds", path, err)
+	case !facts.there || facts.id == (token{}) && facts.last == 0:
+		return true, nil
+	case facts.id != id.Log:
+		return false, fmt.Errorf("the log %s is not that of this disk's %s", path, identityFile)
+	}
+	return false, nil
 }
 
 func openLogsReadOnly(dir string) (*raftboltdb.BoltStore, error) {
@@ -187,12 +205,21 @@ func RecoverDisk(dir string, at Checkpoint, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	lost, err := logOf(dir, id)
+	if err != nil {
+		return err
+	}
 	s := &identityStore{path: filepath.Join(dir, identityFile), id: id}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	logs, err := openLogs(ctx, dir, Tuning{StallAfter: time.Hour}, log, func() uint64 { return 0 })
 	if err != nil {
 		return err
+	}
+	if lost && id.Log != (token{}) { // of the same id: the votes lost with it were given in an epoch that ends
+		if err := errors.Join(logs.setLogID(id.Log), logs.mark(id.Boot, id.Boot)); err != nil {
+			return errors.Join(fmt.Errorf("make a log: %w", err), logs.close())
+		}
 	}
 	return errors.Join(recoverHere(logs, s, at), logs.close())
 }
@@ -225,7 +252,7 @@ func recoverHere(logs *logStore, s *identityStore, at Checkpoint) error {
 		former = append(former, string(server.ID))
 	}
 	err = s.change(func(i *identity) {
-		i.Epoch, i.Admitted, i.Former, i.Nodes = i.Epoch+1, true, former, map[string]token{}
+		i.Epoch, i.Admitted, i.Former, i.Nodes = max(i.Epoch, i.Behind)+1, true, former, map[string]token{}
 	})
 	if err != nil {
 		return err

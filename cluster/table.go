@@ -34,8 +34,8 @@ var errNoTable = errors.New("the state machine keeps no table of members")
 
 // table is the members as the operator wants them.
 type table struct {
-	// Founding is drawn once, by the first leader. Two clusters started from one file (the second
-	// after a majority lost its disks) have one id and differ here.
+	// Founding is drawn by the first leader, and anew after a recovery. Two clusters started from one file (the second
+	// after a majority lost its disks) have one id and differ here; so does a state of before a recovery.
 	Founding token               `json:"founding"`
 	Nodes    map[string]expected `json:"nodes"`
 	Fenced   []token             `json:"fenced,omitempty"`  // incarnations removed for good, oldest first

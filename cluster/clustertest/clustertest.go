@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/cluster/pki"
@@ -424,4 +426,26 @@ func (c *Cluster) dialer(i int) func(network, address string, timeout time.Durat
 		c.conns[l][conn] = struct{}{}
 		return conn, nil
 	}
+}
+
+// Checkpoint is the newest snapshot of node i, which is down.
+func (c *Cluster) Checkpoint(i int) (at cluster.Checkpoint) {
+	c.tb.Helper()
+	m, err := c.o.Factory(c.Dir(i))
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	list, err := m.Snapshots.List()
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	if len(list) > 0 {
+		at = cluster.Checkpoint{Index: list[0].Index, Term: list[0].Term, Configuration: raft.EncodeConfiguration(list[0].Configuration)}
+	}
+	if m.Close != nil {
+		if err := m.Close(); err != nil {
+			c.tb.Fatal(err)
+		}
+	}
+	return at
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -103,7 +104,7 @@ func untilMembers(ctx context.Context, node *admin.Client, cond func(members map
 }
 
 func waited(ctx context.Context) string {
-	if context.Cause(ctx) == context.Canceled {
+	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return "the time until it was interrupted"
 	}
 	return "--timeout"
