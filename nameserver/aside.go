@@ -151,7 +151,7 @@ func (m *query) transfer(t Transport) bool {
 func (s *Server) transfer(w *scratch, packet []byte, t Transport) []byte {
 	switch {
 	case !w.query.transfer(t):
-		return s.short(w, packet, t, rcodeFormErr, edeNone)
+		return s.short(w, packet, t, rcodeNotImp, edeNone)
 	case s.o.Transfer == nil:
 		return s.short(w, packet, t, rcodeRefused, edeNone)
 	}

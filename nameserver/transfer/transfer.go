@@ -185,6 +185,8 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 		return formErr, true
 	case sig != nil && !sig.Good():
 		return notAuth, true
+	case !wellFormed && !here && a.req.question > 0: // what it lacks is of no matter then
+		return notAuth, true
 	case !wellFormed:
 		return formErr, true
 	case a.req.class != classIN:

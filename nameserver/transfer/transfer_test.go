@@ -432,6 +432,18 @@ func TestWhoMayTransfer(t *testing.T) {
 	}
 }
 
+// A question for increments that does not say from where is told first if there is no such zone, as elsewhere.
+func TestIXFRWithoutItsSOA(t *testing.T) {
+	b := newBench(t, Options{}, zoneText)
+	for apex, want := range map[string]int{"example.org.": dns.RcodeFormatError, "www.example.org.": dns.RcodeNotAuth, "example.net.": dns.RcodeNotAuth} {
+		m := new(dns.Msg)
+		m.SetQuestion(apex, dns.TypeIXFR)
+		if _, code, _ := b.ask(m, home, true); code != want {
+			t.Errorf("%s: %s, want %s", apex, dns.RcodeToString[code], dns.RcodeToString[want])
+		}
+	}
+}
+
 func sign(tb testing.TB, m *dns.Msg, name string, secret []byte) []byte {
 	tb.Helper()
 	m.SetTsig(name, dns.HmacSHA256, 300, time.Now().Unix())
