@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -108,7 +110,15 @@ func replaceZone(ctx context.Context, c *cli.Context, node *admin.Client, next *
 	if c.Bool("lenient") {
 		flags = record.OpLenient
 	}
-	d := zonediff.Compare(apex, held.RRsets(), next.RRsets(), flags, false)
+	digested, err := makesDigest(ctx, node, apex)
+	if err != nil {
+		return err
+	}
+	from, to := held.RRsets(), next.RRsets()
+	if digested { // it follows the rest by itself
+		from, to = withoutDigest(apex, from), withoutDigest(apex, to)
+	}
+	d := zonediff.Compare(apex, from, to, flags, false)
 	out := replaceResult{Zone: apex.String(), Status: "OK", Serial: held.Serial()}
 	out.Removed, out.Added = d.Count()
 	switch {
@@ -135,6 +145,22 @@ func replaceZone(ctx context.Context, c *cli.Context, node *admin.Client, next *
 		out.Serial = z.Serial
 	}
 	return showReplaced(c, out)
+}
+
+// makesDigest tells whether the zone's ZONEMD is made by the cluster.
+func makesDigest(ctx context.Context, node *admin.Client, apex record.Name) (bool, error) {
+	z, err := node.Zone(ctx, apex)
+	return slices.ContainsFunc(z.Settings, func(s admin.ZoneSettingInfo) bool { return s.Key == "zonemd" && s.Set }), err
+}
+
+func withoutDigest(apex record.Name, sets iter.Seq[record.RRset]) iter.Seq[record.RRset] {
+	return func(yield func(record.RRset) bool) {
+		for set := range sets {
+			if (set.Type != record.TypeZONEMD || !set.Owner.Equal(apex)) && !yield(set) {
+				return
+			}
+		}
+	}
 }
 
 // commitDiff commits a difference as one change, or loads the content whole if it is too large.

@@ -51,6 +51,11 @@ func TestZoneReplace(t *testing.T) {
 	if out := replace(); !strings.Contains(out, "removed=1 added=0") {
 		t.Errorf("back again: %q", out)
 	}
+	run(t, c, "zone", "set", "-n", id, "zone.test", "zonemd=sha384")
+	if out := replace(); !strings.HasPrefix(out, "UNCHANGED zone=zone.test. serial=") {
+		t.Errorf("a file without the ZONEMD that the cluster makes: %q", out)
+	}
+	run(t, c, "zone", "set", "-n", id, "zone.test", "zonemd=off")
 	var large strings.Builder
 	for i := range 20000 {
 		fmt.Fprintf(&large, "h%d.large.zone.test. 60 IN A 10.0.%d.%d\n", i, i/256, i%256)
