@@ -17,7 +17,7 @@ import (
 )
 
 // defaultCAFile is where the CA goes if the config does not say.
-const defaultCAFile = "tls/ca.pem"
+const defaultCAFile = config.InitialCAFile
 
 // certificates is what the commands about certificates work on: a config and the folder of its CA.
 type certificates struct {

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/eider-dns/eider/cluster/config"
 )
 
 // defaultConfig is the file that is read, if it is there, when no other is named.
-const defaultConfig = "cluster-config.json"
+const defaultConfig = config.FileName
 
 // Names of the flags of `eider node`.
 const (

@@ -135,7 +135,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 				zoneHistoryCommand(), zoneDiffCommand(), zoneRollbackCommand(), zoneRefreshCommand()),
 			group("key", "add, remove and export TSIG keys", keyAddCommand(), keyListCommand(), keyRemoveCommand(), keyExportCommand(), keyInitSecretCommand()),
 			group("acl", "say who may update a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
-			group("cluster", "see what the nodes do, and change which they are", clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),
+			group("cluster", "see what the nodes do, and change which they are", clusterInitCommand(), clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),
 				clusterJoinCommand(), clusterLeaveCommand(), clusterRemoveCommand(), clusterReplaceCommand(), clusterPromoteCommand(), clusterDemoteCommand(),
 				clusterTransferCommand(), clusterCleanupCommand(), clusterRecoverCommand(), clusterRotateCookiesCommand()),
 			group("token", "make, list and remove tokens of programs that ask over the network", tokenAddCommand(), tokenListCommand(), tokenRemoveCommand()),
