@@ -146,6 +146,9 @@ func (f *FSM) Applied() uint64 { return f.store.Applied() }
 // Cluster is the id of the cluster the store's state belongs to, zero if it has none yet.
 func (f *FSM) Cluster() [16]byte { return f.store.Cluster() }
 
+// Chain is the hash chain over what was applied, to compare with that of other nodes.
+func (f *FSM) Chain() record.Chain { return f.store.Current().Chain }
+
 // Setting is a copy of the value of a setting, nil if it has none. Any goroutine may ask.
 func (f *FSM) Setting(id record.Setting) []byte {
 	v := f.store.View()

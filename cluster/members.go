@@ -35,10 +35,12 @@ type members struct {
 	n  *Node
 	mu sync.Mutex // one change at a time
 
-	state  sync.Mutex
-	polled map[string]polled
-	gone   map[string]time.Time // nodes out of reach, and since when this leader knows
-	asking []Asking             // nodes that asked to be let in and are not expected
+	state    sync.Mutex
+	polled   map[string]polled
+	gone     map[string]time.Time // nodes out of reach, and since when this leader knows
+	diverged map[string]uint64    // nodes whose content is not that of the others, and the index it shows at
+	compared bool                 // since this node leads
+	asking   []Asking             // nodes that asked to be let in and are not expected
 	// previous is the leader's last index at the poll before: who keeps up has that by now.
 	previous uint64
 }
@@ -50,7 +52,7 @@ type polled struct {
 }
 
 func newMembers(n *Node) *members {
-	return &members{n: n, polled: map[string]polled{}, gone: map[string]time.Time{}}
+	return &members{n: n, polled: map[string]polled{}, gone: map[string]time.Time{}, diverged: map[string]uint64{}}
 }
 
 // leaderNote is what a leader tells with its question.
@@ -58,6 +60,8 @@ type leaderNote struct {
 	Term  uint64           `json:"term"`
 	Safe  uint64           `json:"safe"`
 	Nodes map[string]token `json:"nodes"`
+	// Diverged are the nodes whose content is not that of the others; nil: not compared yet.
+	Diverged map[string]uint64 `json:"diverged"`
 }
 
 // run polls while r lives: as a leader, all nodes; as a node no leader speaks to, anyone.
@@ -97,6 +101,8 @@ func (m *members) forget() {
 	m.state.Lock()
 	clear(m.polled)
 	clear(m.gone)
+	clear(m.diverged)
+	m.compared = false
 	m.asking = nil
 	m.previous = 0
 	m.state.Unlock()
@@ -106,7 +112,7 @@ func (m *members) forget() {
 func (m *members) poll(r *run) {
 	n := m.n
 	servers := r.servers()
-	note, err := json.Marshal(leaderNote{Term: r.raft.CurrentTerm(), Safe: n.safe.Load(), Nodes: m.incarnations()})
+	note, err := m.leaderNote(r)
 	if err != nil {
 		return
 	}
@@ -114,7 +120,7 @@ func (m *members) poll(r *run) {
 	defer cancel()
 	var asking sync.WaitGroup
 	var mu sync.Mutex
-	answers := map[string]Status{}
+	answers, chains := map[string]Status{}, map[string][]byte{}
 	for _, s := range servers {
 		if string(s.ID) == n.id {
 			continue
@@ -125,7 +131,7 @@ func (m *members) poll(r *run) {
 				return
 			}
 			mu.Lock()
-			answers[st.ID] = st.Status
+			answers[st.ID], chains[st.ID] = st.Status, st.Chain
 			mu.Unlock()
 		})
 	}
@@ -136,6 +142,7 @@ func (m *members) poll(r *run) {
 	}
 	n.safe.Store(safe)
 	m.note(r, answers)
+	m.compareChains(r, chains)
 	m.raiseLevel(r, servers, answers)
 	for _, s := range servers {
 		if s.Suffrage == raft.Nonvoter && m.keepsUp(string(s.ID)) && m.wantsVote(string(s.ID)) {
@@ -149,6 +156,16 @@ func (m *members) poll(r *run) {
 			n.log.Warn("nodes that left not forgotten", slog.Any("err", err))
 		}
 	}
+}
+
+func (m *members) leaderNote(r *run) ([]byte, error) {
+	m.state.Lock()
+	var diverged map[string]uint64
+	if m.compared {
+		diverged = maps.Clone(m.diverged)
+	}
+	m.state.Unlock()
+	return json.Marshal(leaderNote{Term: r.raft.CurrentTerm(), Safe: m.n.safe.Load(), Nodes: m.incarnations(), Diverged: diverged})
 }
 
 // incarnations are those of all nodes of the cluster, this one's too.
@@ -346,7 +363,7 @@ func (t *readTable) admits(g greeting) error {
 
 // tell lets the nodes know the incarnations at once, so that whoever leads next knows them too.
 func (m *members) tell(ctx context.Context, r *run) {
-	note, err := json.Marshal(leaderNote{Term: r.raft.CurrentTerm(), Safe: m.n.safe.Load(), Nodes: m.incarnations()})
+	note, err := m.leaderNote(r)
 	if err != nil {
 		return
 	}

@@ -53,6 +53,8 @@ type Status struct {
 	ClusterLevel uint16 `json:"cluster_level"` // what all nodes can, as far as it has applied; 0: not said yet
 	StalenessMS  int64  `json:"staleness_ms"`  // since a leader was heard of; 0 on the leader, -1 if never
 
+	Diverged uint64 `json:"diverged,omitempty"` // first index a leader knows at which its content is not that of the others; 0: none
+
 	Aside []Aside `json:"aside,omitempty"` // files put aside since the start
 }
 
@@ -82,7 +84,7 @@ func (n *Node) status() Status {
 	s := Status{
 		ID: n.id, Address: n.self.RaftLoc, Cluster: id.Name, ClusterID: id.Cluster.String(), Incarnation: id.Incarnation.String(),
 		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter, Epoch: id.Epoch,
-		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Level: FeatureLevel, ClusterLevel: n.level(), Aside: slices.Clone(n.aside),
+		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Level: FeatureLevel, ClusterLevel: n.level(), Aside: slices.Clone(n.aside), Diverged: n.diverged.Load(),
 	}
 	n.mu.Unlock()
 	s.Durable = n.durable()
@@ -115,6 +117,9 @@ func (n *Node) status() Status {
 	if at := n.haltedAt.Load(); at != 0 { // it hears, and takes nothing in
 		s.StalenessMS = max(s.StalenessMS, time.Since(time.Unix(0, at)).Milliseconds())
 	}
+	if at := n.divergedAt.Load(); at != 0 { // what it has is not what the cluster has
+		s.StalenessMS = max(s.StalenessMS, time.Since(time.Unix(0, at)).Milliseconds())
+	}
 	return s
 }
 
@@ -145,9 +150,11 @@ func (n *Node) staleness(contact time.Time) int64 {
 type statusAnswer struct {
 	Status
 	Report []byte `json:"report,omitempty"`
+	Chain  []byte `json:"chain,omitempty"` // for a leader
 }
 
 func (n *Node) onStatus(from hello, payload []byte) ([]byte, error) {
+	answer := statusAnswer{Report: n.reportNow()}
 	if len(payload) > 0 && len(payload) <= joinFrame {
 		var note leaderNote
 		if err := json.Unmarshal(payload, &note); err != nil {
@@ -156,8 +163,10 @@ func (n *Node) onStatus(from hello, payload []byte) ([]byte, error) {
 		if err := n.heed(from, note); err != nil {
 			return nil, err
 		}
+		answer.Chain = n.chain()
 	}
-	return json.Marshal(statusAnswer{Status: n.status(), Report: n.reportNow()})
+	answer.Status = n.status()
+	return json.Marshal(answer)
 }
 
 // heed takes over what a leader says, if it is one of this term or a newer.
@@ -170,6 +179,9 @@ func (n *Node) heed(from hello, note leaderNote) error {
 		return nil
 	}
 	n.safe.Store(note.Safe)
+	if note.Diverged != nil {
+		n.setDiverged(note.Diverged[n.id])
+	}
 	return errors.Join(n.identity.learn(note.Nodes), n.identity.forget(r.servers()))
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"hash"
 	"math"
 
 	"github.com/eider-dns/eider/store/record"
@@ -72,6 +73,10 @@ type batchState struct {
 	by       string // who asked for the current change
 	decided  int
 
+	chain  record.Chain
+	hash   hash.Hash // scratch of chainUp
+	hashed []byte
+
 	ch                      changeState // of the current change; its buffers are reused
 	key                     []byte      // scratch
 	val                     []byte      // scratch
@@ -82,6 +87,7 @@ type batchState struct {
 // next makes b the state of a new batch, keeping its buffers.
 func (b *batchState) next(s *Store, poisoned map[place]string) *batchState {
 	b.s, b.tree, b.counters, b.poisoned, b.decided = s, &s.tree, s.counters, poisoned, 0
+	b.chain = s.applied.Chain // which this goroutine alone changes
 	return b
 }
 
@@ -107,6 +113,7 @@ func (b *batchState) run(batch []Entry, applied uint64) (out [][]record.Result, 
 			out[i][j] = b.decide(encoded, b.poisoned[at])
 			b.decided++
 		}
+		b.chainUp(e, out[i])
 	}
 	return out, place{}, ""
 }
@@ -129,6 +136,7 @@ func (b *batchState) commit(batch []Entry) {
 			s.applied.Index, s.applied.Term = batch[i].Index, batch[i].Term
 		}
 	}
+	s.applied.Chain = b.chain
 	s.changes += b.decided
 	s.publish(s.applied.Index)
 }

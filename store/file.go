@@ -10,7 +10,7 @@ import (
 )
 
 // The file: one bucket with the keys of the map and, before each value, its
-// CRC-32C; one bucket with the meta value.
+// CRC-32C; one bucket with the meta value and the hash chain.
 var (
 	dataBucket = []byte("data")
 	metaBucket = []byte("meta")
@@ -97,7 +97,11 @@ func initFile(db *bbolt.DB) error {
 }
 
 func putMeta(tx *bbolt.Tx, m *fileMeta) error {
-	return tx.Bucket(metaBucket).Put(metaKey, appendSummed(nil, metaKey, m.append(nil)))
+	meta := tx.Bucket(metaBucket)
+	if err := meta.Put(chainKey, appendSummed(nil, chainKey, m.appendChain(nil))); err != nil {
+		return err
+	}
+	return meta.Put(metaKey, appendSummed(nil, metaKey, m.append(nil)))
 }
 
 // readMeta reads the meta value and finds the data bucket.
@@ -111,7 +115,9 @@ func readMeta(tx *bbolt.Tx) (m fileMeta, data *bbolt.Bucket, err error) {
 	if err != nil {
 		return m, nil, err
 	}
-	m, err = decodeFileMeta(v)
+	if m, err = decodeFileMeta(v); err == nil {
+		err = m.setChain(meta.Get(chainKey))
+	}
 	return m, data, err
 }
 

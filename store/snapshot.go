@@ -87,6 +87,7 @@ func Examine(path string) (Meta, int, error) {
 func verify(path string) (m fileMeta, zones int, err error) {
 	var t tally
 	found := false
+	var chain []byte
 	// The meta value, which says what is garbage, comes behind the data.
 	_, err = boltfile.Walk(path, func(bucket, key, stored []byte) error {
 		switch {
@@ -100,6 +101,8 @@ func verify(path string) (m fileMeta, zones int, err error) {
 			found = true
 			m, err = decodeFileMeta(v)
 			return err
+		case string(bucket) == "/"+string(metaBucket) && bytes.Equal(key, chainKey):
+			chain = bytes.Clone(stored)
 		}
 		return nil
 	})
@@ -108,6 +111,9 @@ func verify(path string) (m fileMeta, zones int, err error) {
 		return m, 0, err
 	case !found:
 		return m, 0, errNoMeta
+	}
+	if err := m.setChain(chain); err != nil {
+		return m, 0, err
 	}
 	return m, t.zones, t.compare(&m)
 }

@@ -22,6 +22,8 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/eider-dns/eider/store/record"
 )
 
 // Errors that callers branch on.
@@ -287,4 +289,5 @@ type Meta struct {
 	Config      []byte // the cluster configuration, opaque here
 	Entries     uint64 // keys in the file, garbage not among them
 	Sum         uint64 // over all keys and values, whatever their order
+	Chain       record.Chain
 }

@@ -29,6 +29,7 @@ type NodeStatus struct {
 	LogLast      uint64 `json:"log_last"`
 	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
 
+	Diverged         uint64    `json:"diverged,omitempty"`      // first index known at which its content is not that of the other nodes
 	Level            uint16    `json:"level,omitempty"`         // feature level its build can apply; 0: a build from before levels
 	ClusterLevel     uint16    `json:"cluster_level,omitempty"` // what all nodes can: changes need no more
 	Staleness        float64   `json:"staleness_seconds"`       // since it last heard of a leader; 0 on the leader, -1 if never
@@ -175,7 +176,7 @@ func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
 		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, Epoch: st.Epoch, Voters: st.Voters, NonVoters: st.NonVoters, RaftAddr: st.Address, Error: st.Reason,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
-		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel,
+		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel, Diverged: st.Diverged,
 	}
 	if d, ok := st.Staleness(); ok {
 		out.Staleness = d.Seconds()

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/gob"
 	"fmt"
 	"io"
@@ -42,6 +43,7 @@ type ledgerState struct {
 	Twice   int // ids that came again, and were not applied again
 
 	Settings map[record.Setting][]byte
+	Hashes   []byte // encoded record.Chain
 }
 
 // NewLedger is the default Factory.
@@ -131,6 +133,7 @@ func (l *Ledger) ApplyBatch(logs []*raft.Log) []any {
 			results[k] = l.apply(e.Index, b)
 		}
 		answers[i] = results
+		l.hash(e)
 	}
 	return answers
 }
@@ -153,6 +156,35 @@ func (l *Ledger) apply(index uint64, b []byte) record.Result {
 	l.state.Seen[c.ID] = index
 	l.state.Chain = sha256.Sum256(append(l.state.Chain[:], b...))
 	return record.Result{Status: record.OK, Index: index}
+}
+
+// hash adds an entry to the hash chain.
+func (l *Ledger) hash(e *raft.Log) {
+	c, _ := record.DecodeChain(l.state.Hashes)
+	if open, ok := c.Begin(e.Index); ok {
+		sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, open), e.Data...))
+		c.Add(e.Index, binary.BigEndian.Uint64(sum[:]))
+	}
+	l.state.Hashes, _ = c.AppendBinary(nil)
+}
+
+// Chain is the hash chain over the entries applied.
+func (l *Ledger) Chain() record.Chain {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, _ := record.DecodeChain(l.state.Hashes)
+	return c
+}
+
+// Spoil makes the ledger one that has applied something else.
+func (l *Ledger) Spoil() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, _ := record.DecodeChain(l.state.Hashes)
+	c.Sum++
+	c.Open++
+	l.state.Hashes, _ = c.AppendBinary(nil)
+	l.state.Chain[0]++
 }
 
 // set applies a change of settings, which are no part of the ledger.

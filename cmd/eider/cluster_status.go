@@ -18,7 +18,7 @@ func clusterStatusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
 		Usage: "show role, term, indexes, lag, queries/s and last contact of every node",
-		Description: example("One node is asked, and asks the others. A node that cannot be reached is shown as such.\nCHECKPOINT is the index that is durable in a node's store, STALE how long ago it last heard of a leader.",
+		Description: example("One node is asked, and asks the others. A node that cannot be reached is shown as such.\nCHECKPOINT is the index that is durable in a node's store, STALE how long ago it last heard of a leader.\nThe status is 1 if a node has diverged: its content is not that of the others at the same index.",
 			"eider cluster status",
 			"eider cluster status --watch",
 			"eider cluster status --json | jq .nodes"),
@@ -74,7 +74,7 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 		line(c, "%s", leader)
 		return nil
 	case c.Bool("json"):
-		return writeJSON(c, st)
+		return errors.Join(writeJSON(c, st), diverged(st.Nodes))
 	}
 	if leader == "" {
 		line(c, "no leader: answers go on, changes are refused (asked node %s)", st.Asked)
@@ -88,7 +88,7 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 			fmt.Fprintf(w, "%s\t%s\t-\t-\t-\t-\t-\t-\t-\t-\t%s\t%s\n", n.ID, n.Role, strings.Join(n.QueryAddrs, ","), n.Error)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, n.Role, yesNo(n.Voter), n.Term, n.Applied, n.Checkpointed,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%.0f\t%d\t%s\t%s\n", n.ID, role(n), yesNo(n.Voter), n.Term, n.Applied, n.Checkpointed,
 			n.Lag, staleness(n), n.QueriesPerSecond, n.Zones, strings.Join(n.QueryAddrs, ","), n.Version)
 	}
 	if err := w.Flush(); err != nil {
@@ -103,6 +103,23 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 	warnLevels(c, st.Nodes)
 	for _, warning := range st.Warnings {
 		line(c, "warning: %s", warning)
+	}
+	return diverged(st.Nodes)
+}
+
+func role(n admin.NodeStatus) string {
+	if n.Diverged > 0 {
+		return n.Role + ",diverged"
+	}
+	return n.Role
+}
+
+// diverged is an error if the content of some node is not that of the others.
+func diverged(nodes []admin.NodeStatus) error {
+	for _, n := range nodes {
+		if n.Diverged > 0 {
+			return fmt.Errorf("node %s has other content than the other nodes at one index, seen first at %d; stop it, keep its data directory for whoever looks for the cause, and start it with an empty one", n.ID, n.Diverged)
+		}
 	}
 	return nil
 }
