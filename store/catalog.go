@@ -45,8 +45,23 @@ func (b *batchState) turnCatalog(apexKey []byte, value []byte) error {
 	case value == nil:
 		b.dropName(z, version.Key())
 		return nil
+	case b.zoneSettingValue(apexKey, record.ZoneCatalog) == nil && b.below(z, z.apex.Lower().Below("zones").Key()):
+		return refuse(record.CauseRule, "the zone %v holds names below zones.%v; a catalog lists none but members of this cluster, so remove them first", z.apex, z.apex)
 	}
 	return b.addTo(target{z: z, owner: version, name: version.Key(), t: record.TypeTXT, data: [][]byte{{1, '2'}}, ttl: catalogTTL})
+}
+
+// catalogNames are the keys of the names whose data a producer's settings are, relative to its apex.
+var catalogNames = [2][]byte{record.Name("\x05zones\x00").Key(), record.Name("\x07version\x00").Key()}
+
+// checkCatalog refuses what would bring a catalog and its members apart by another door: what a catalog
+// no longer lists, its consumers delete.
+func (b *batchState) checkCatalog(z *zoneState, name []byte) error {
+	below := bytes.TrimPrefix(name, z.apexKey)
+	if !bytes.HasPrefix(below, catalogNames[0]) && !bytes.HasPrefix(below, catalogNames[1]) || z.load || b.producer(z.apex) == nil {
+		return nil
+	}
+	return refuse(record.CauseRule, "%v is a catalog, which lists its members by itself: eider zone set MEMBER member=%v", z.apex, z.apex)
 }
 
 // below tells whether a name or one below it owns data.
@@ -79,11 +94,11 @@ func (b *batchState) joinCatalog(apex record.Name, apexKey, value []byte) ([]byt
 	}
 	next.ID = ""
 	if errOld == nil && old.Catalog == next.Catalog {
-		if next.ID = old.ID; next == old {
-			return next.Encode(), nil
-		}
+		next.ID = old.ID
 	}
-	b.leaveCatalog(apexKey)
+	if next != old { // else it is listed again if the catalog was made anew since
+		b.leaveCatalog(apexKey)
+	}
 	z := b.producer(next.Catalog)
 	if z == nil {
 		return nil, refuse(record.CauseRule, "%v is no catalog of this cluster's; `eider zone set %v catalog=producer` makes it one", next.Catalog, next.Catalog)

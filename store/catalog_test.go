@@ -108,5 +108,66 @@ func TestCatalogFollowsItsMembers(t *testing.T) {
 		}
 	}
 	s.Must(record.Op{Kind: record.OpZoneDelete, Owner: name("cat.")})
+	create.Owner = name("cat.")
+	s.Must(create, zoneSet("cat.", record.ZoneCatalog, "producer"), member("a.test.", "cat.", ""))
+	check("a catalog made anew lists who joins again", "a.test.", "")
+	s.Must(record.Op{Kind: record.OpZoneDelete, Owner: name("cat.")})
 	s.Must(record.Op{Kind: record.OpZoneDelete, Owner: name("a.test.")}) // whose catalog is gone
+}
+
+// What a catalog lists comes from the settings of its members alone: its consumers delete what it lists no more.
+func TestCatalogsAreKeptByTheirMembers(t *testing.T) {
+	s := storetest.Open(t)
+	for _, z := range []string{"cat.", "plain.", "a.test."} {
+		create := newZone(t, record.OpZoneCreate, "z.test.", 5)
+		create.Owner = name(z)
+		s.Must(create)
+	}
+	s.Must(storetest.Add(t, "x.zones.plain. 0 PTR a.test.")...)
+	s.Must(zoneSet("cat.", record.ZoneCatalog, "producer"))
+	s.Must(member("a.test.", "cat.", ""))
+	label := ""
+	v := s.View()
+	z, _ := v.FindZone(name("cat."))
+	for set := range v.RRsets(z.ID, "") {
+		if set.Type == record.TypePTR {
+			label = set.Owner.String()
+		}
+	}
+	v.Close()
+	load := func(apex string) []record.Op {
+		id := record.LoadID{9}
+		ops := []record.Op{{Kind: record.OpLoadBegin, Owner: name(apex), Load: id}}
+		for _, text := range []string{apex + " 60 SOA a. b. 90 1 1 1 1", apex + " 60 NS a."} {
+			op := storetest.Op(t, record.OpLoadAdd, text)
+			op.Load = id
+			ops = append(ops, op)
+		}
+		return append(ops, record.Op{Kind: record.OpLoadCommit, Load: id})
+	}
+	for _, tt := range []struct {
+		rule   string
+		ops    []record.Op
+		status record.Status
+	}{
+		{"a member nobody made one", storetest.Add(t, "evil.zones.cat. 0 PTR evil.test."), record.Refused},
+		{"in another case", storetest.Add(t, "evil.ZONES.Cat. 0 PTR evil.test."), record.Refused},
+		{"a group of a member", storetest.Add(t, "group."+label+" 0 TXT evil"), record.Refused},
+		{"a member that goes", []record.Op{{Kind: record.OpRemoveName, Owner: name(label)}}, record.Refused},
+		{"its PTR that goes", storetest.Remove(t, label+" PTR a.test."), record.Refused},
+		{"one of its RRsets", []record.Op{{Kind: record.OpRemoveRRset, Owner: name(label), Type: record.TypePTR}}, record.Refused},
+		{"another zone in its place", []record.Op{storetest.Op(t, record.OpReplaceRRset, label+" 0 PTR evil.test.")}, record.Refused},
+		{"another version", storetest.Add(t, "version.cat. 0 TXT 1"), record.Refused},
+		{"another content", load("cat."), record.Refused},
+		{"other data of the catalog", storetest.Add(t, "ext.cat. 0 TXT x"), record.OK},
+		{"names like those in another zone", storetest.Add(t, "y.zones.plain. 0 PTR a.test."), record.OK},
+		{"and that cannot be a catalog then", []record.Op{zoneSet("plain.", record.ZoneCatalog, "producer")}, record.Refused},
+		{"another content of a zone that is none", load("plain."), record.OK},
+		{"the role again", []record.Op{zoneSet("cat.", record.ZoneCatalog, "producer")}, record.Unchanged},
+	} {
+		was := digest(s.Store)
+		if res := s.Apply(record.Change{Ops: tt.ops})[0]; res.Status != tt.status || (digest(s.Store) == was) != (tt.status != record.OK) {
+			t.Errorf("%s: %v %s, want %v", tt.rule, res.Status, res.Reason, tt.status)
+		}
+	}
 }

@@ -137,6 +137,9 @@ func (b *batchState) loadCommit(op *record.Op) error {
 		b.ch.note = "the zone exists, or was there and was deleted"
 		return nil
 	}
+	if exists && b.producer(load.apex) != nil {
+		return refuse(record.CauseRule, "%v is a catalog, which lists its members by itself; take them out, then its role, before another content is loaded: eider zone set %v catalog=", load.apex, load.apex)
+	}
 	if n := load.loading.count; op.TTL != 0 && uint64(op.TTL) != n {
 		return refuse(record.CauseRule, "the load of %v has %d records, %d were sent", load.apex, n, op.TTL)
 	}

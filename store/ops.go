@@ -38,7 +38,7 @@ func (b *batchState) aim(op *record.Op) (target, error) {
 		return tg, err
 	}
 	tg.z.touch(op.Flags)
-	return tg, nil
+	return tg, b.checkCatalog(tg.z, tg.name)
 }
 
 // add is OpAdd.
