@@ -64,8 +64,8 @@ $(BIN)/golangci-lint:
 # with them; `make test` runs them.
 UNRACED  := cmd/eider-chaos|cmd/eider-conformance$$
 
-race: ## tests with the race detector
-	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vE '$(UNRACED)')
+race: ## tests with the race detector, but for the longest
+	$(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -vE '$(UNRACED)')
 
 cross: ## build for the systems there is no test machine for
 	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/eider

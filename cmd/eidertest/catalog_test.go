@@ -71,6 +71,7 @@ zone "cat.test" { type secondary; primaries { %s}; file "cat.db"; };
 
 // Knot and BIND follow the catalog by themselves: members come, go and come again.
 func TestCatalogProducer(t *testing.T) {
+	notShort(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
 			c := secondaries(t, "cat.test", "m1.test", "m2.test")

@@ -103,6 +103,7 @@ func hostPort(t *testing.T, node *eidertest.Node) (host, port string) {
 }
 
 func TestDNSPython(t *testing.T) {
+	notShort(t)
 	python := "/usr/bin/python3" // Debian's, where its packages are
 	if out, err := runTool(t, nil, "", python, "-c", "import dns.version; print(dns.version.version)"); err != nil {
 		t.Skipf("dnspython is not installed (Debian: python3-dnspython): %v %s", err, out)
@@ -206,6 +207,7 @@ func noChallenge(t *testing.T, node *eidertest.Node) {
 }
 
 func TestCertbot(t *testing.T) {
+	notShort(t)
 	certbot := program(t, "certbot", "Debian: certbot, python3-certbot-dns-rfc2136")
 	if out, err := runTool(t, nil, "", certbot, "plugins", "--config-dir", t.TempDir(), "--work-dir", t.TempDir(), "--logs-dir", t.TempDir()); err != nil || !strings.Contains(out, "dns-rfc2136") {
 		t.Skip("certbot has no dns-rfc2136 (Debian: python3-certbot-dns-rfc2136)")
@@ -229,6 +231,7 @@ func TestCertbot(t *testing.T) {
 }
 
 func TestLego(t *testing.T) {
+	notShort(t)
 	lego := program(t, "lego", "make clients")
 	program(t, "pebble", "make clients")
 	c, secret := acmeCluster(t)
@@ -249,6 +252,7 @@ func TestLego(t *testing.T) {
 
 // Kea's DHCP-DDNS server, which is told of leases over UDP and updates by RFC 4703.
 func TestKea(t *testing.T) {
+	notShort(t)
 	d2 := program(t, "kea-dhcp-ddns", "Debian: kea-dhcp-ddns-server")
 	c := updatable(t)
 	waitAccess(t, c)
@@ -300,6 +304,7 @@ type wanted struct {
 
 // external-dns lists a zone by a signed AXFR at one node, and updates there.
 func TestExternalDNS(t *testing.T) {
+	notShort(t)
 	externalDNS := program(t, "external-dns", "make clients")
 	c := updatable(t)
 	run(t, c, "acl", "add", "--zone", "zone.test", "--key", "ddns", "--allow", "transfer")

@@ -217,6 +217,7 @@ func TestQueryACLOfANode(t *testing.T) {
 
 // A flood from one prefix leaves another's answers alone, 95 of 100 or more, once it is a second old.
 func TestFloodFromOnePrefix(t *testing.T) {
+	notShort(t)
 	c := startCluster(t, 1, map[string]any{"limits": map[string]any{"rrl_exempt": []string{}}})
 	node := c.Nodes[0]
 	const questions, rate = 600, 200 // three seconds
@@ -302,6 +303,7 @@ func TestFloodFromOnePrefix(t *testing.T) {
 // another's questions are answered over UDP and TCP, 95 of 100 or more; memory and descriptors
 // stay bounded, none is left over, and the leader leads on. `make overload` does so for a minute.
 func TestOverloadOfACluster(t *testing.T) {
+	notShort(t)
 	c := startCluster(t, 3, map[string]any{"limits": map[string]any{"rrl_exempt": []string{}}})
 	from(t, c.Nodes[0], "127.0.9.1") // or skip
 	var o *eidertest.Overload

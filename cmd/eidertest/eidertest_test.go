@@ -91,6 +91,15 @@ func newCluster(t *testing.T, n int, extra map[string]any) *eidertest.Cluster {
 	return c
 }
 
+// notShort skips a test with -short, which the run with the race detector has: what takes long or
+// runs other programs, and goes no way through the nodes that others do not.
+func notShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short")
+	}
+}
+
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 type digest struct {

@@ -34,6 +34,7 @@ var damagedFiles = []string{"store.db", "raft.db", "identity.json", "commit-hint
 // answer is wrong meanwhile (an older one, a refusal and SERVFAIL are not), and it takes changes and has its vote
 // again. `make damage` does so a thousand times.
 func TestDamagedFolders(t *testing.T) {
+	notShort(t)
 	// Folders of another cluster, whose nodes have the same ids and a zone of the same name.
 	foreign := startCluster(t, 3, nil)
 	wantLine(t, foreign.Nodes[0], "REMOVE: www.zone.test A 192.0.2.80", "OK")

@@ -53,6 +53,7 @@ func fillDisk(t *testing.T, node *eidertest.Node) {
 // A full disk, of one node, of the leader, of all: no process ends and no query is lost; changes are refused with the
 // reason, or made by those that can; when there is space again all is normal by itself.
 func TestFullDisks(t *testing.T) {
+	notShort(t)
 	dir := t.TempDir()
 	c, err := eidertest.New(eider, dir, 3, nil)
 	must(t, err)

@@ -130,6 +130,7 @@ func TestGarbageOnEveryInput(t *testing.T) {
 
 // 1, 5 and 12 nodes, started in any order, take changes at each and show them at all.
 func TestClusterSizes(t *testing.T) {
+	notShort(t)
 	for _, n := range []int{1, 5, 12} {
 		if n == 12 && (testing.Short() || raceEnabled) {
 			continue // twelve processes with the race detector are too much for two cores

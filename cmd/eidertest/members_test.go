@@ -342,6 +342,7 @@ func TestNodeMoves(t *testing.T) {
 
 // The rule of clean-up takes dead nodes out, and stops where it would leave too few.
 func TestCleanup(t *testing.T) {
+	notShort(t)
 	c := startCluster(t, 4, nil)
 	does(t, c, "cluster", "cleanup", "10s", socket(c.Nodes[0]))
 	refuses(t, c, "are allowed", "cluster", "cleanup", "1s", socket(c.Nodes[0]))

@@ -287,6 +287,7 @@ func (w *writer) step() {
 // die: at every serial one of them shows it has what the cluster had at it, and in the end
 // all have all, by increments.
 func TestSecondaries(t *testing.T) {
+	notShort(t)
 	for _, p := range [...][2]string{{"nsd", "nsd"}, {"knotd", "knot"}, {"named", "bind9"}, {"pdns_server", "pdns-server, pdns-backend-bind"}} {
 		program(t, p[0], "Debian: "+p[1])
 	}

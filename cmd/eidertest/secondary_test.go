@@ -211,6 +211,7 @@ func (o *outside) same(t *testing.T, c *eidertest.Cluster, zone string) {
 // Knot and BIND are primaries of a zone that changes at random, and the node that pulls is
 // killed again and again: every node has what the primary has, at its serials, by IXFR.
 func TestSecondaryOf(t *testing.T) {
+	notShort(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
 			c := secondaries(t, "out.test")
@@ -266,6 +267,7 @@ func TestSecondaryOf(t *testing.T) {
 // A zone whose primary is gone expires at every node, also after a restart, and comes back with it. One that
 // was never pulled is not answered for.
 func TestSecondaryExpires(t *testing.T) {
+	notShort(t)
 	c := secondaries(t, "out.test", "never.test")
 	o := startOutside(t, "knotd", c, 6, "out.test")
 	at := strings.Replace(o.addr, ":", "@", 1) + "%out"
@@ -311,6 +313,7 @@ func TestSecondaryExpires(t *testing.T) {
 
 // A zone is migrated once from a primary, with its serial, and is a primary zone here.
 func TestLoadFromPrimary(t *testing.T) {
+	notShort(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
 			c := secondaries(t, "out.test")

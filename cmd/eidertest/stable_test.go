@@ -28,6 +28,7 @@ const (
 // but for id, cookie and NSID: at one that applied all changes, at one that read its file,
 // at one that came by a snapshot, and where the content came in another order altogether.
 func TestAnswersAreByteStable(t *testing.T) {
+	notShort(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))

@@ -200,6 +200,7 @@ const largeZone = 100_000
 // A large zone goes through the log in chunks while every node is asked 200 times a
 // second, and becomes visible all at once.
 func TestLargeZone(t *testing.T) {
+	notShort(t)
 	c := startCluster(t, 3, nil)
 	records := largeZone
 	if text := os.Getenv("EIDER_LARGE_ZONE"); text != "" {
