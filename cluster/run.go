@@ -88,6 +88,7 @@ func (r *run) start() error {
 	r.stream = newStream(n.port)
 	c := n.raftConfig()
 	r.trans = newTransport(r.stream, r.logs, &raft.NetworkTransportConfig{Logger: c.Logger, MsgpackUseNewTimeFormat: true})
+	r.trans.halted = func() bool { return n.haltedAt.Load() != 0 }
 	n.machine.installed = r.logs.dropStale
 	var err error
 	r.raft, err = raft.NewRaft(c, n.machine, r.logs, r.logs, n.snaps, r.trans)
@@ -146,6 +147,9 @@ func (r *run) watch() {
 func (r *run) mayAppend() error {
 	if r.raft.State() != raft.Leader {
 		return fmt.Errorf("node %s does not lead", r.n.id)
+	}
+	if r.n.haltedAt.Load() != 0 {
+		return fmt.Errorf("the state machine of leader %s stopped; see its status", r.n.id)
 	}
 	if r.logs.degraded() {
 		return errors.New("the leader's log takes no writes")

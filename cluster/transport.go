@@ -19,14 +19,16 @@ const (
 var (
 	errStalled  = errors.New("the log of this node does not take writes, so it must not lead")
 	errDegraded = errors.New("the log of this node failed, so it must not stand for election")
+	errHalted   = errors.New("this node applies no more, so it must not lead")
 )
 
-// transport is Raft's transport with three changes: heartbeats have no fast
+// transport is Raft's transport with these changes: heartbeats have no fast
 // path, a leader whose disk hangs falls silent, and a node whose log failed does
-// not stand for election. It keeps every optional interface by embedding.
+// not stand for election. One whose state machine stopped does neither: it could commit changes and answer none. It keeps every optional interface by embedding.
 type transport struct {
 	*raft.NetworkTransport
-	logs *logStore
+	logs   *logStore
+	halted func() bool // the state machine applies no more; nil: it always does
 
 	mu      sync.Mutex
 	contact map[raft.ServerID]contact
@@ -63,7 +65,10 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		}
 	}
 	err := errStalled
-	if !t.logs.stalled() {
+	switch {
+	case t.isHalted():
+		err = errHalted
+	case !t.logs.stalled():
 		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
 	}
 	t.mu.Lock()
@@ -72,18 +77,30 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	return err
 }
 
+func (t *transport) isHalted() bool { return t.halted != nil && t.halted() }
+
+func (t *transport) mayStand() error {
+	switch {
+	case t.isHalted():
+		return errHalted
+	case t.logs.degraded():
+		return errDegraded
+	}
+	return nil
+}
+
 // RequestVote fails while the log of this node is known to be broken.
 func (t *transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	if t.logs.degraded() {
-		return errDegraded
+	if err := t.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestVote(id, target, args, resp)
 }
 
 // RequestPreVote fails as RequestVote does, before the term goes up.
 func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	if t.logs.degraded() {
-		return errDegraded
+	if err := t.mayStand(); err != nil {
+		return err
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
 }
