@@ -2,12 +2,14 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/eider-dns/eider/cluster/pki"
 	"github.com/eider-dns/eider/cluster/tokens"
 )
 
@@ -139,11 +141,29 @@ func (s *Server) authLine(c *adminConn) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
+	c.token = text
 	if found.role != tokens.Admin {
 		return caller{}, fmt.Errorf("%s has the role %s, which does not allow lines", found.who, found.role)
 	}
 	setDeadline(c.SetReadDeadline, 0)
 	return found, nil
+}
+
+var errCertificate = errors.New("this certificate does not count any more: no CA of the cluster stands for it")
+
+// stillCounts tells whether what was proven when a connection was made still counts: tokens are removed and expire,
+// and CAs are taken out of the bundle, while connections last.
+func (s *Server) stillCounts(c *adminConn) error {
+	if conn, ok := c.Conn.(*tls.Conn); ok {
+		if state := conn.ConnectionState(); len(state.PeerCertificates) > 0 && !c.keys.Trusts(state, pki.RoleOperator) {
+			return errCertificate
+		}
+	}
+	if c.token != "" {
+		_, err := s.redeem(c.caller, c.token)
+		return err
+	}
+	return nil
 }
 
 // unprovenWait is how long someone who has proved nothing may take to say something.

@@ -91,6 +91,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		if remote {
 			var ok bool
+			if err := s.stillCounts(conn); err != nil {
+				s.refused.Add(1)
+				w.Header().Set("Connection", "close")
+				fail(w, http.StatusUnauthorized, err)
+				return
+			}
 			if r, ok = s.authorize(w, r); !ok {
 				return
 			}

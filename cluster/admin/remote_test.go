@@ -53,6 +53,7 @@ type remote struct {
 	dir    string
 	ca     *pki.CA
 	tokens *tokens.Keeper
+	keys   *pki.Keeper
 }
 
 func startRemote(t *testing.T) *remote {
@@ -74,6 +75,7 @@ func startRemote(t *testing.T) *remote {
 		t.Fatal(err)
 	}
 	t.Cleanup(keys.Close)
+	r.keys = keys
 	state := &settings{values: map[record.Setting][]byte{}}
 	r.tokens = &tokens.Keeper{View: func() tokens.Reader { return state }, Propose: state.Propose}
 	f := newFake()
@@ -255,6 +257,62 @@ func TestRemotePlacesOfStrangers(t *testing.T) {
 		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
+	}
+}
+
+// What was proven when a connection was made does not count for as long as it lasts.
+func TestRemoteConnectionsOutliveNoTrust(t *testing.T) {
+	r := startRemote(t)
+	r.issue(r.ca, pki.Name{Cluster: "eider", Role: pki.RoleOperator, ID: "alice"})
+	token := r.token("ci", tokens.Admin)
+	open := func(c *Client) (net.Conn, *bufio.Reader) {
+		t.Helper()
+		conn, err := c.Lines(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(30 * time.Second))
+		in := bufio.NewReader(conn)
+		fmt.Fprintln(conn, "STATUS")
+		if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, "OK node=") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		return conn, in
+	}
+	alice := r.client("alice", "")
+	if _, err := alice.Status(t.Context()); err != nil { // keeps its connection
+		t.Fatal(err)
+	}
+	byToken, tokenIn := open(r.client("", token))
+	byCert, certIn := open(alice)
+	if _, err := r.tokens.Remove(t.Context(), "ci"); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(byToken, "STATUS")
+	if line, err := tokenIn.ReadString('\n'); err != nil || !strings.HasPrefix(line, "ERROR: this token") {
+		t.Errorf("with a token that was removed: %q, %v", line, err)
+	}
+	if line, err := tokenIn.ReadString('\n'); err == nil {
+		t.Errorf("and then: %q", line)
+	}
+	other, err := pki.NewCA("eider", time.Now(), time.Hour) // takes the place of the one that stood for alice
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.issue(other, pki.Name{Cluster: "eider", Role: pki.RoleNode, ID: "0"})
+	if err := pki.WriteBundle(filepath.Join(r.dir, "ca.pem"), []*x509.Certificate{other.Cert}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.keys.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(byCert, "STATUS")
+	if line, err := certIn.ReadString('\n'); err != nil || !strings.HasPrefix(line, "ERROR: this certificate") {
+		t.Errorf("with a certificate nothing stands for: %q, %v", line, err)
+	}
+	if _, err := alice.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "does not count") {
+		t.Errorf("a request on the connection of before: %v", err)
 	}
 }
 

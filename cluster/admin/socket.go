@@ -274,6 +274,13 @@ func (s *Server) serveConn(c *adminConn) {
 // serveConnLines serves lines on a connection until it ends.
 func (s *Server) serveConnLines(c *adminConn) {
 	err := s.serveLines(withCaller(s.ctx, c.caller), c.caller.who, &idleReader{c}, &idleWriter{c})
+	for _, why := range []error{errToken, errCertificate} {
+		if errors.Is(err, why) {
+			s.refused.Add(1)
+			setDeadline(c.SetWriteDeadline, refuseWait)
+			_, _ = fmt.Fprintf(c, "ERROR: %s\n", clean(why.Error()))
+		}
+	}
 	if err != nil && s.ctx.Err() == nil {
 		s.log.Debug("admin connection ended", slog.Any("err", err))
 	}
@@ -314,6 +321,7 @@ type adminConn struct {
 
 	keys   *pki.Keeper // of connections over the network, else nil
 	caller caller      // who is at the other end
+	token  string      // with which a connection of lines proved it; empty: not with one
 	host   string      // counted among the unproven under it; guarded by server.mu
 }
 
@@ -347,7 +355,13 @@ type idleReader struct{ c *adminConn }
 
 func (r *idleReader) Read(p []byte) (int, error) {
 	setDeadline(r.c.SetReadDeadline, lineIdle)
-	return r.c.Read(p)
+	n, err := r.c.Read(p)
+	if n > 0 && r.c.keys != nil {
+		if why := r.c.server.stillCounts(r.c); why != nil {
+			return 0, why
+		}
+	}
+	return n, err
 }
 
 type idleWriter struct{ c *adminConn }
