@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -552,6 +553,41 @@ func TestNewAddress(t *testing.T) {
 	}
 	c.WaitLeader()
 	propose(t, c.Node(at), 1)
+}
+
+// A machine set up from a copy of a node's config, address and all, has an empty disk under an id that is taken. It
+// must not push the node out that runs.
+func TestTwinClaimsTheAddressToo(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{})
+	real := follower(c)
+	propose(t, c.Node(real), 3)
+	own := *c.Config
+	own.Nodes = slices.Clone(own.Nodes)
+	own.Nodes[real].RaftListen = "127.0.0.1:0"
+	dir := t.TempDir()
+	m, err := clustertest.NewLedger(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin, err := cluster.Open(context.Background(), cluster.Options{ID: own.Nodes[real].ID, Config: &own, StateMachine: m.StateMachine, Snapshots: m.Snapshots, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := twin.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	c.Until("the twin is told", func() error {
+		if s := twin.Status(); !strings.Contains(s.Reason, "two nodes must share neither") {
+			return fmt.Errorf("it is %s: %s", s.State, s.Reason)
+		}
+		return nil
+	})
+	if s := c.Node(real).Status(); !s.Voter {
+		t.Errorf("the node that runs lost its vote: %+v", s)
+	}
+	propose(t, c.Node(real), 3)
 }
 
 func TestProposalsDuringTransfers(t *testing.T) {

@@ -335,9 +335,9 @@ func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting
 		}
 		return err
 	}
-	// A wrong id in a config must not push a running node out.
+	// A wrong id in a config must not push a running node out, whatever address it claims to have.
 	known := mine.Nodes[g.ID]
-	if at != nil && known != (token{}) && string(at.Address) != g.Address {
+	if at != nil && known != (token{}) {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
 		if a, err := n.greet(ctx, string(at.Address), callHello, n.greeting()); err == nil && a.ID == g.ID && a.Incarnation == known && a.Process != g.Process {
