@@ -339,6 +339,26 @@ func zeroOctet(name string) bool {
 	return false
 }
 
+// beforeStar tells whether a zone one of the names is in has a label whose first octet is below that of *.
+func (c *Case) beforeStar() bool {
+	for _, name := range c.names() {
+		home := c.home(name)
+		for _, z := range c.Zones {
+			if z.Apex != home {
+				continue
+			}
+			for owner := range z.Types {
+				for rest := owner; len(rest) > len(home); rest = rest[1+int(rest[0]):] {
+					if rest[1] < '*' {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 // likewise tells whether the replies differ in this part, or in which RRsets of ANY they tell.
 func (c *Case) likewise(parts []Part, part Part) bool {
 	return only(parts, part, Truncated) || c.meta() && only(parts, part, InAnswer, Truncated) && c.someRRsets()

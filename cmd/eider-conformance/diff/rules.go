@@ -136,9 +136,9 @@ var Rules = []Rule{
 	},
 	{
 		Name: "name too long behind a DNAME",
-		Why:  "RFC 6672 section 2.2: YXDOMAIN; Knot says NXDOMAIN for some",
-		Match: func(c *Case, _ []Part) bool {
-			return c.Peer == "knot" && c.Ours.Rcode == dns.RcodeYXDomain && c.Theirs.Rcode == dns.RcodeNameError && c.Ours.has(Answer, dns.TypeDNAME)
+		Why:  "RFC 6672 section 2.2: YXDOMAIN, and there is nothing to follow; Knot says NXDOMAIN for some, and adds what its target owns for others",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "knot" && c.Ours.Rcode == dns.RcodeYXDomain && c.Ours.has(Answer, dns.TypeDNAME) && (c.Theirs.Rcode == dns.RcodeNameError || only(parts, InAnswer))
 		},
 	},
 	{
@@ -147,6 +147,14 @@ var Rules = []Rule{
 		Match: func(c *Case, parts []Part) bool {
 			return c.Peer == "nsd" && c.DO && only(parts, InAuth) && c.Ours.has(Authority, dns.TypeNSEC3) && c.Ours.onlyAliases() && c.substituted() &&
 				subset(multiset(c.Theirs.Sections[Authority]), multiset(c.Ours.Sections[Authority]))
+		},
+	},
+	{
+		Name: "label that comes before *",
+		Why:  "RFC 4034 section 6.1: octets below that of * come before it; NSD takes a wildcard to be the first below its parent, and adds an NSEC that proves nothing",
+		Match: func(c *Case, parts []Part) bool {
+			return c.Peer == "nsd" && c.DO && only(parts, InAuth) && c.Ours.has(Authority, dns.TypeNSEC) && c.beforeStar() &&
+				subset(multiset(c.Ours.Sections[Authority]), multiset(c.Theirs.Sections[Authority]))
 		},
 	},
 }
