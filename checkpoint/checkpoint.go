@@ -143,6 +143,12 @@ func (f *FSM) Stats() Stats {
 // Applied is the index of the last entry in the store's current view.
 func (f *FSM) Applied() uint64 { return f.store.Applied() }
 
+// CheckpointSum is the checksum over the content of the newest checkpoint, and its index.
+func (f *FSM) CheckpointSum() (index, sum uint64) {
+	m := f.store.Durable()
+	return m.Index, m.Sum
+}
+
 // Cluster is the id of the cluster the store's state belongs to, zero if it has none yet.
 func (f *FSM) Cluster() [16]byte { return f.store.Cluster() }
 

@@ -68,6 +68,33 @@ func BestDisk(disks []Disk) (int, error) {
 	return best, nil
 }
 
+// DifferingDisks are pairs of disks, by their places, whose checkpoints end at one index of one epoch and differ in
+// content: each with the first disk before it at that index. One of the two is wrong, and nothing here tells which.
+func DifferingDisks(disks []Disk) (pairs [][2]int) {
+	type place struct{ epoch, index uint64 }
+	first := map[place]int{}
+	for i := range disks {
+		d := &disks[i]
+		if d.Error != "" || d.StateSum == 0 || d.Checkpoint == 0 {
+			continue
+		}
+		at := place{d.Epoch, d.Checkpoint}
+		j, there := first[at]
+		switch {
+		case !there:
+			first[at] = i
+		case disks[j].StateSum != d.StateSum && disks[j].ClusterID == d.ClusterID:
+			pairs = append(pairs, [2]int{j, i})
+		}
+	}
+	return pairs
+}
+
+// summed is a state machine that knows a checksum over the content of its newest checkpoint.
+type summed interface {
+	CheckpointSum() (index, sum uint64)
+}
+
 // Checkpoint is what whoever knows the state machine's file says of it.
 type Checkpoint struct {
 	Index, Term   uint64
@@ -277,7 +304,7 @@ func (n *Node) Disks(ctx context.Context) []Disk {
 			st := s.Status
 			d = Disk{
 				ID: s.ID, Where: s.Address, Cluster: st.Cluster, ClusterID: st.ClusterID, Epoch: st.Epoch, LastTerm: st.LastTerm, LastIndex: st.LastIndex,
-				Applied: st.Applied, Checkpoint: st.Durable, Voter: st.Voter, Leader: st.Leader, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
+				Applied: st.Applied, Checkpoint: st.Durable, StateSum: st.StateSum, Voter: st.Voter, Leader: st.Leader, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
 			}
 		}
 		out = append(out, d)

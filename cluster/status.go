@@ -40,6 +40,7 @@ type Status struct {
 	Commit       uint64 `json:"commit"`        // index, as far as this node knows
 	Applied      uint64 `json:"applied"`       //
 	Durable      uint64 `json:"durable"`       // index of its newest snapshot (checkpoint)
+	StateSum     uint64 `json:"state_sum"`     // over the content of that checkpoint; 0: not known
 	FirstIndex   uint64 `json:"first_index"`   // of its log
 	LastIndex    uint64 `json:"last_index"`    //
 	LastTerm     uint64 `json:"last_term"`     // of the entry there
@@ -88,6 +89,11 @@ func (n *Node) status() Status {
 	}
 	n.mu.Unlock()
 	s.Durable = n.durable()
+	if sm, ok := n.machine.sm.(summed); ok {
+		if at, sum := sm.CheckpointSum(); at == s.Durable {
+			s.StateSum = sum
+		}
+	}
 	r := n.running.Load()
 	if r == nil {
 		s.StalenessMS = n.staleness(time.Time{})

@@ -55,7 +55,7 @@ func recoverRunning(ctx context.Context, c *cli.Context, node *admin.Client) err
 	if c.Bool("yes") {
 		done, err := node.Recover(ctx, c.Bool("anyway"))
 		if err == nil {
-			line(c, "OK epoch=%d", done.Epoch)
+			line(c, "OK epoch=%d; the data folders of the others may hold what this node does not have: move each away and start its node with --join", done.Epoch)
 		}
 		return err
 	}
@@ -146,5 +146,12 @@ func showDisks(c *cli.Context, disks []cluster.Disk) (int, error) {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", d.ID, d.Epoch, d.LastTerm, d.LastIndex, d.Applied, d.Checkpoint, sum, yesNo(d.Voter), d.Where, note)
 	}
-	return best, errors.Join(w.Flush(), err)
+	if err := errors.Join(w.Flush(), err); err != nil {
+		return best, err
+	}
+	for _, p := range cluster.DifferingDisks(disks) {
+		a, b := disks[p[0]], disks[p[1]]
+		line(c, "node %s and node %s differ in content at index %d: one of them is damaged; `eider record list` or `eider zone dump` at both shows where", a.ID, b.ID, a.Checkpoint)
+	}
+	return best, nil
 }

@@ -1,6 +1,9 @@
 package eidertest_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -86,4 +89,51 @@ func recoverFolder(t *testing.T, c *eidertest.Cluster, keeper *eidertest.Node) {
 	}
 	does(t, c, "cluster", "recover", "--yes", keeper.DataDir)
 	refuses(t, c, "none of these", "cluster", "recover", t.TempDir())
+}
+
+// Before a recovery every disk shows a checksum of its content, running or not, the same where the content is.
+func TestRecoverShowsContent(t *testing.T) {
+	c := startCluster(t, 3, map[string]any{"auto_zone": true})
+	wantLine(t, c.Nodes[0], "ADD: state.zone.test A 192.0.2.1", "OK")
+	sums := func(args ...string) map[string]int {
+		t.Helper()
+		out := does(t, c, append([]string{"cluster", "recover", "--json"}, args...)...)
+		var disks []struct {
+			Checkpoint uint64 `json:"checkpoint"`
+			Sum        uint64 `json:"state_sum"`
+		}
+		must(t, json.Unmarshal([]byte(out), &disks))
+		seen := map[string]int{}
+		for _, d := range disks {
+			if d.Sum != 0 {
+				seen[fmt.Sprintf("%d %x", d.Checkpoint, d.Sum)]++
+			}
+		}
+		return seen
+	}
+	for _, n := range c.Nodes {
+		n.Stop() // which writes everything
+	}
+	stopped := sums(c.Nodes[0].DataDir, c.Nodes[1].DataDir, c.Nodes[2].DataDir)
+	for _, n := range c.Nodes {
+		must(t, n.Start())
+	}
+	leaderOf(t, c)
+	must(t, eidertest.Until("all running nodes show one checksum", func() bool {
+		seen := sums(socket(c.Nodes[0]))
+		return len(seen) == 1 && slices.Contains(slices.Collect(maps.Values(seen)), 3)
+	}))
+	if out := does(t, c, "cluster", "recover", socket(c.Nodes[0])); strings.Contains(out, "differ in content") {
+		t.Errorf("the same content differs:\n%s", out)
+	}
+	at := map[string]int{}
+	for k, n := range stopped { // nodes may stop at different indexes; at one index there is one content
+		index, _, _ := strings.Cut(k, " ")
+		if at[index]++; at[index] > 1 || n < 1 {
+			t.Errorf("disks that were stopped show %v", stopped)
+		}
+	}
+	if len(stopped) == 0 {
+		t.Error("disks that were stopped show no checksum")
+	}
 }
