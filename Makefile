@@ -16,7 +16,7 @@ EXTERNAL_DNS := v0.20.0
 FUZZTIME ?= 60s
 FUZZ     := $(shell grep -rl --include='*_test.go' '^func Fuzz' . 2>/dev/null | xargs -n1 dirname 2>/dev/null | sort -u)
 
-.PHONY: clients secondaries damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos bench overload bench-go bench-compare cluster cross clean help
+.PHONY: clients secondaries damage conformance conformance-short build run demo test check fmt vet lint race fuzz fuzz-short chaos chaos-mutants bench overload bench-go bench-compare cluster cross clean help
 .DEFAULT_GOAL := build
 
 build: ## build bin/eider
@@ -83,9 +83,19 @@ fuzz-short: ## every fuzz target for 3 seconds
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 CHAOS ?= 3m
+MUTANT ?= 30s
 
 chaos: build ## real clusters under faults for CHAOS (3m), every change accounted for; SEED=n repeats a schedule
 	$(GO) run ./cmd/eider-chaos -eider $(BIN)/eider -duration $(CHAOS) -seed $(or $(SEED),0)
+
+chaos-mutants: ## break the nodes on purpose, one way after another: every run must be red
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	$(GO) build -o $$dir/eider-chaos ./cmd/eider-chaos; \
+	for m in $$($$dir/eider-chaos -kinds | sed -n 's/^-mutant \([a-z-]*\) .*/\1/p'); do \
+	  echo "== $$m"; \
+	  $$dir/eider-chaos -dir $$dir/$$m -mutant $$m -nodes 3 -duration $(MUTANT) -seed $(or $(SEED),0) > $$dir/out || { cat $$dir/out; exit 1; }; \
+	  tail -1 $$dir/out; rm -rf $$dir/$$m; \
+	done
 
 bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 25 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider

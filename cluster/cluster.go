@@ -108,8 +108,9 @@ const (
 	DefaultStable = 2 * time.Second
 	// DefaultPoll also bounds how old the figures of other nodes are.
 	DefaultPoll = time.Second
-	// DefaultStallAfter is above the worst healthy log write measured (0.25 s).
-	DefaultStallAfter = 2 * time.Second
+	// DefaultStallAfter is six times the worst healthy log write measured (0.25 s), and leaves
+	// half of the three seconds within which another node has to lead to the election.
+	DefaultStallAfter = 1500 * time.Millisecond
 	// DefaultGather lets nodes started together all take part in the first start.
 	DefaultGather = time.Second
 )

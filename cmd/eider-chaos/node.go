@@ -144,6 +144,22 @@ func (n *node) gone() bool {
 	return true
 }
 
+// ended tells whether the process has ended or was ended since epoch. For one that may end any
+// moment it waits up to most to know.
+func (n *node) ended(epoch uint64, most time.Duration) bool {
+	for end := time.Now().Add(most); ; time.Sleep(5 * time.Millisecond) {
+		n.mu.Lock()
+		changed, may := n.epoch != epoch, n.mayExit
+		n.mu.Unlock()
+		if changed || !n.Running() {
+			return true
+		}
+		if !may || time.Now().After(end) {
+			return false
+		}
+	}
+}
+
 // behindWait is how long after its start a node may still be applying again what it had applied.
 const behindWait = 15 * time.Second
 

@@ -17,6 +17,9 @@ const (
 	probeTimeout = 2 * time.Second
 	// startTimeout is how long a started node may take to its first answer.
 	startTimeout = 10 * time.Second
+	// deathTime is how long after a refused question the harness may take to see that the process had
+	// ended: its sockets go before the process is waited for.
+	deathTime = time.Second
 )
 
 // ask sends one question by UDP.
@@ -76,7 +79,7 @@ func (p *probe) once(i int, before seen) {
 	p.sent++
 	if err != nil {
 		switch {
-		case after.epoch != before.epoch || !p.n.Running():
+		case after.epoch != before.epoch || p.n.ended(before.epoch, deathTime):
 			p.excused++
 		case !before.answered && time.Since(before.started) < startTimeout:
 			p.excused++

@@ -56,6 +56,9 @@ func (s *session) report(healed time.Duration) (ok bool) {
 	if n := counts["answers from before"]; n > 0 {
 		p("  behind   %d answers from the checkpoint, while a node that was killed said that it was applying the rest again", n)
 	}
+	if took := slices.Sorted(slices.Values(s.takeover)); len(took) > 0 {
+		p("  hangs    another node led %v (median), %v (worst of %d) after the disk of the leader hung", took[len(took)/2].Round(10*time.Millisecond), took[len(took)-1].Round(10*time.Millisecond), len(took))
+	}
 	for _, r := range s.repairs {
 		p("  by hand  %s", r)
 	}
@@ -63,7 +66,7 @@ func (s *session) report(healed time.Duration) (ok bool) {
 		p("  green")
 		return true
 	}
-	p("  RED: %d failures", s.failed)
+	p("  RED: %d failures, %d of them below", s.failed, len(failures))
 	for _, f := range failures {
 		p("  FAIL %s", f)
 	}

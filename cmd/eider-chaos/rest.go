@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// operatorAfter is how long a node whose files were damaged may take to come back
-// by itself before it is set up anew, empty, as its message asks for.
+// operatorAfter is when a node whose files were damaged and that says it cannot come
+// back by itself is set up anew, empty, as its message asks for. One on its way is left alone.
 const operatorAfter = 15 * time.Second
 
 // wipe takes a node's folder away while it is down.
@@ -114,8 +114,12 @@ func (f *injection) rejoin(n *node) {
 			f.log("node %s caught up by itself", n.ID)
 			return
 		}
-		if time.Now().After(deadline) {
+		if st, ok := n.status(); time.Now().After(deadline) && (!ok || st.Error != "") {
 			break
+		}
+		if time.Now().After(deadline.Add(healTime)) {
+			f.s.fail("%v: node %s neither came back nor said why: %v\n%s", f.fault, n.ID, f.s.lagging(), tail(n.Log()))
+			return
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -63,10 +63,12 @@ type session struct {
 	stop     context.CancelFunc
 	mu       sync.Mutex
 	failed   int
-	failures []string // the first maxFailures of them
+	failures []string // the first maxFailures while faults go on, and as many of the final checks
+	checking bool     // faults are over
 	journal  []string // what the faults did, with the time
 	counts   map[string]int
-	repairs  []string // what only the operator could set right
+	repairs  []string        // what only the operator could set right
+	takeover []time.Duration // until another led than one whose disk hung
 }
 
 func (s *session) now() time.Duration { return time.Since(s.began) }
@@ -85,7 +87,7 @@ func (s *session) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed++
-	if s.failed > maxFailures {
+	if len(s.failures) >= s.mostFailures() {
 		return
 	}
 	s.failures = append(s.failures, fmt.Sprintf("%8.3f %s", s.now().Seconds(), text))
@@ -95,6 +97,29 @@ func (s *session) fail(format string, args ...any) {
 	if s.failed == maxFailures && s.stop != nil {
 		s.stop()
 	}
+}
+
+// mostFailures is how many are kept: what the final checks find is not lost behind
+// what was seen before. s.mu is held.
+func (s *session) mostFailures() int {
+	if s.checking {
+		return 2 * maxFailures
+	}
+	return maxFailures
+}
+
+// check begins the final checks.
+func (s *session) check() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checking = true
+}
+
+// tookOver notes how long it took until another node led than one whose disk hung.
+func (s *session) tookOver(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takeover = append(s.takeover, d)
 }
 
 // logf notes what a fault did.
@@ -323,6 +348,7 @@ func (s *session) run(interrupt context.Context) (ok bool) {
 	}
 	ended := s.now()
 	s.logf("all faults over")
+	s.check()
 	if err := s.recover(healTime); err != nil {
 		s.fail("the cluster did not heal: %v", err)
 	}

@@ -132,12 +132,15 @@ func (u *upgrade) give(i int, bin string) {
 	}
 	n.Bin = bin
 	u.must(n.Start())
-	u.must(eidertest.Until("node "+n.ID+" is back", func() bool {
+	err := eidertest.Until("node "+n.ID+" is back", func() bool {
 		var st struct {
 			Leader string `json:"leader"`
 		}
 		return n.Get("/v1/status", &st) == nil && st.Leader != "" && len(n.Data("fixed.up.test.", dns.TypeA)) == 1
-	}))
+	})
+	if err != nil {
+		u.Fatalf("%v, with %s\n%s", err, bin, tail(n.Log()))
+	}
 }
 
 // load has a writer at each node and a client that asks each, until stop, which checks what was written.

@@ -32,11 +32,12 @@ import (
 // storeFile is the checkpoint within the data directory.
 const storeFile = "store.db"
 
-// settleTime is how long the sockets stay closed at a start, at the most, for the
-// entries that were applied before a crash to be applied again, so that the node
-// does not answer from further back than it did. A node whose checkpoint holds all
-// it had applied answers at once.
-const settleTime = 700 * time.Millisecond
+// settleTime is how long a node does not answer at a start, at the most, for the
+// entries that were applied before a crash to be applied again, so that it
+// does not answer from further back than it did. That is a fraction of a second; five
+// nodes killed at once on two busy cores took more than one. Past it, old answers are better than
+// none. A node whose checkpoint holds all it had applied answers at once.
+const settleTime = 5 * time.Second
 
 // node is the parts of a running node, in the order they start.
 type node struct {
