@@ -139,7 +139,10 @@ func (u *upgrade) give(i int, bin string) {
 		return n.Get("/v1/status", &st) == nil && st.Leader != "" && len(n.Data("fixed.up.test.", dns.TypeA)) == 1
 	})
 	if err != nil {
-		u.Fatalf("%v, with %s\n%s", err, bin, tail(n.Log()))
+		for _, other := range u.c.Nodes {
+			u.Logf("node %s:\n%s", other.ID, tail(other.Log()))
+		}
+		u.Fatalf("%v, with %s", err, bin)
 	}
 }
 
