@@ -60,9 +60,23 @@ func decodeChanges(body []byte) ([]record.Change, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: change %d: %w", errFrame, len(changes), err)
 		}
+		if err := ownSettings(&c); err != nil {
+			return nil, fmt.Errorf("change %d: %w", len(changes), err)
+		}
 		changes, body = append(changes, c), body[n:]
 	}
 	return changes, nil
+}
+
+// ownSettings keeps from everyone what the nodes settle among themselves: a table of members or a feature level that
+// makes no sense could be mended by no command.
+func ownSettings(c *record.Change) error {
+	for _, op := range c.Ops {
+		if op.Kind == record.OpSetting && (op.Type == record.SettingLevel || op.Type >= record.SettingMembers && op.Type < record.SettingMembers+record.MaxMemberParts) {
+			return fmt.Errorf("setting %#x is the nodes' own; `eider cluster` changes members", uint16(op.Type))
+		}
+	}
+	return nil
 }
 
 // appendAnswers appends the frames that answer n changes of which the first
