@@ -137,6 +137,9 @@ func (b *backups) make(dir string, keep int) bool {
 	path := filepath.Join(dir, b.prefix()+start.UTC().Format(backupTime)+backupSuffix)
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
+		err = b.removeHalf(dir)
+	}
+	if err == nil {
 		err = writeWhole(path, 0o600, b.n.writeBackup)
 	}
 	if err != nil {
@@ -150,6 +153,28 @@ func (b *backups) make(dir string, keep int) bool {
 		b.n.log.Warn("old backups not removed", slog.Any("err", err))
 	}
 	return true
+}
+
+// removeHalf removes what backups of this node left that a crash ended; each is as large as the store.
+func (b *backups) removeHalf(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name, ok := strings.CutPrefix(e.Name(), "."+b.prefix())
+		stamp, _, half := strings.Cut(name, backupSuffix+"-")
+		if !ok || !half || !e.Type().IsRegular() {
+			continue
+		}
+		if _, err := time.Parse(backupTime, stamp); err != nil {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove %s, which was never whole: %w", e.Name(), err)
+		}
+	}
+	return nil
 }
 
 func (b *backups) prune(dir string, keep int) error {

@@ -118,6 +118,9 @@ func TestBackupAndRestore(t *testing.T) {
 // Each node makes backups by the schedule, whole ones, and keeps as many as it is told.
 func TestScheduledBackups(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backups")
+	half := filepath.Join(dir, ".eider-0-20260101T000000Z.backup-1234") // of one a crash ended
+	must(t, os.Mkdir(dir, 0o700))
+	must(t, os.WriteFile(half, []byte("half"), 0o600))
 	c := startCluster(t, 1, map[string]any{"backup": map[string]any{"dir": dir, "every": "1s", "keep": 2}})
 	seen := map[string]bool{}
 	must(t, eidertest.Until("three backups, two of them kept", func() bool {
@@ -131,6 +134,9 @@ func TestScheduledBackups(t *testing.T) {
 	must(t, err)
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	must(t, err)
+	if slices.Contains(names, half) {
+		t.Error("what a crash left of a backup is there")
+	}
 	for _, name := range names {
 		command(t, c, "backup", "verify", name)
 	}
