@@ -33,19 +33,26 @@ func (b *batchState) producer(catalog record.Name) *zoneState {
 func (b *batchState) turnCatalog(apexKey []byte, value []byte) error {
 	z := b.zoneAt(apexKey)
 	version := z.apex.Lower().Below("version")
+	produces := string(b.zoneSettingValue(apexKey, record.ZoneCatalog)) == record.CatalogProducer
+	if value != nil && string(value) == record.CatalogConsumer {
+		if produces {
+			return refuse(record.CauseRule, "the zone %v is a catalog of this cluster's; it ceases to be by eider zone set %v catalog=", z.apex, z.apex)
+		}
+		return nil // its content is its primaries'
+	}
 	switch {
 	case value != nil && string(value) != record.CatalogProducer:
-		return refuse(record.CauseRule, "%.20q is no role of a catalog; there is %s", value, record.CatalogProducer)
+		return refuse(record.CauseRule, "%.20q is no role of a catalog; there are %s and %s", value, record.CatalogProducer, record.CatalogConsumer)
+	case value == nil && !produces:
+		return nil
 	case version == "" || z.apex.Lower().Below("group", string(make([]byte, 2*memberLabel)), "zones") == "":
 		return refuse(record.CauseRule, "the name %v is too long for a catalog", z.apex)
-	case value == nil && b.zoneSettingValue(apexKey, record.ZoneCatalog) == nil:
-		return nil
 	case value == nil && b.below(z, z.apex.Lower().Below("zones").Key()):
 		return refuse(record.CauseRule, "the catalog %v has members; take them out first: eider zone set MEMBER member=", z.apex)
 	case value == nil:
 		b.dropName(z, version.Key())
 		return nil
-	case b.zoneSettingValue(apexKey, record.ZoneCatalog) == nil && b.below(z, z.apex.Lower().Below("zones").Key()):
+	case !produces && b.below(z, z.apex.Lower().Below("zones").Key()):
 		return refuse(record.CauseRule, "the zone %v holds names below zones.%v; a catalog lists none but members of this cluster, so remove them first", z.apex, z.apex)
 	}
 	return b.addTo(target{z: z, owner: version, name: version.Key(), t: record.TypeTXT, data: [][]byte{{1, '2'}}, ttl: catalogTTL})

@@ -42,10 +42,14 @@ func (b *batchState) checkSecondary(z *zoneState) error {
 	return nil
 }
 
-// turnSecondary forgets how far the pulling had come when a zone becomes secondary, or ceases to be.
+// turnSecondary forgets how far the pulling had come when a zone becomes secondary, or ceases to be. One that
+// ceases to be is no catalog's any more, so that none deletes it.
 func (b *batchState) turnSecondary(z *zoneState, value []byte) {
 	if value == nil || b.zoneSettingValue(z.apexKey, record.ZoneSecondary) == nil {
 		b.delete(appendZoneSettingKey(nil, z.apexKey, record.ZoneRefresh))
+	}
+	if value == nil {
+		b.delete(appendZoneSettingKey(nil, z.apexKey, record.ZoneOrigin))
 	}
 }
 

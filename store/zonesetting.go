@@ -96,6 +96,11 @@ func checkZoneSetting(n record.ZoneSetting, value []byte) error {
 			return refuse(record.CauseRule, "%v", err)
 		}
 	}
+	if n == record.ZoneOrigin {
+		if _, err := record.DecodeOrigin(value); err != nil {
+			return refuse(record.CauseRule, "%v", err)
+		}
+	}
 	if n == record.ZoneJournal {
 		if _, err := record.DecodeJournalBounds(value); err != nil {
 			return refuse(record.CauseRule, "%v", err)

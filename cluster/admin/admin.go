@@ -73,6 +73,7 @@ type Options struct {
 	Backup        func(io.Writer) error                            // writes a backup of what this node has; nil: none is made
 	Access        *access.Editor                                   // keys and rules
 	Puller        Puller                                           // of secondary zones; nil: none
+	Catalogs      Catalogs                                         // that are followed; nil: none
 	RotateCookies func(ctx context.Context) (record.Result, error) // rotate the secrets of cookies now
 
 	Version  string        // of the build
@@ -93,6 +94,7 @@ type Server struct {
 	members  Membership
 	access   *access.Editor
 	puller   Puller
+	catalogs Catalogs
 	backup   func(io.Writer) error
 	rotate   func(ctx context.Context) (record.Result, error)
 	version  string
@@ -133,7 +135,7 @@ func New(o Options) (*Server, error) {
 		conns: make(map[net.Conn]struct{}), unprovenAt: make(map[string]int), tokens: o.Tokens,
 	}
 	s.rate.total = o.Queries
-	s.access, s.members, s.puller = o.Access, o.Members, o.Puller
+	s.access, s.members, s.puller, s.catalogs = o.Access, o.Members, o.Puller, o.Catalogs
 	if s.timeout <= 0 {
 		s.timeout = DefaultTimeout
 	}

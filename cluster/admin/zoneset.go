@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/eider-dns/eider/nameserver/catalog"
 	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/store"
@@ -74,6 +75,8 @@ var zoneSettings = []zoneSetting{
 	primariesSetting,
 	catalogSetting,
 	memberSetting,
+	templateSetting,
+	originSetting,
 }
 
 // ZoneSettingsHelp has one line for each setting of a zone.
@@ -139,6 +142,7 @@ type ZoneDetail struct {
 	Settings []ZoneSettingInfo `json:"settings"`
 
 	Secondary *secondary.Status `json:"secondary,omitempty"`
+	Catalog   *catalog.Status   `json:"catalog,omitempty"` // of one that is followed
 }
 
 // ZoneSettingInfo is one setting of a zone.
@@ -185,6 +189,11 @@ func (s *Server) getZone(w http.ResponseWriter, r *http.Request) {
 		if s.puller != nil {
 			if st, ok := s.puller.Status(zone.Apex); ok {
 				out.Secondary = &st
+			}
+		}
+		if s.catalogs != nil {
+			if st, ok := s.catalogs.Status(zone.Apex); ok {
+				out.Catalog = &st
 			}
 		}
 		answerJSON(w, http.StatusOK, out)

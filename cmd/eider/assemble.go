@@ -21,6 +21,7 @@ import (
 	"github.com/eider-dns/eider/cluster/tokens"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
+	"github.com/eider-dns/eider/nameserver/catalog"
 	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/nameserver/transfer"
@@ -53,6 +54,7 @@ type node struct {
 	notifies  *notify.Sender
 	secrets   *secrets.Keeper
 	puller    *secondary.Puller
+	catalogs  *catalog.Follower
 	admin     *admin.Server
 	http      *metrics.Listener // nil without http_loc
 	fsm       atomic.Pointer[checkpoint.FSM]
@@ -165,10 +167,11 @@ func (n *node) listen(ctx context.Context) (err error) {
 	}
 	n.secrets = n.keepSecrets()
 	n.puller = n.pullZones(secret)
+	n.catalogs = catalog.Open(catalog.Options{View: func() catalog.View { return n.store.View() }, Propose: n.late.Propose, Leading: n.leading, Log: n.log})
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: n.settledView,
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
-		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Backup: n.writeBackup,
+		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Catalogs: n.catalogs, Backup: n.writeBackup,
 		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
 		Access:  &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
@@ -185,7 +188,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		return err
 	}
 	n.http, err = metrics.Listen(s.node.HTTPLoc, metrics.Sources{
-		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Pulls: n.puller.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures, Backups: n.backupFigures,
+		Queries: n.dns.Stats, Transfers: n.transfers.Stats, Notifies: n.notifies.Stats, Pulls: n.puller.Stats, Catalogs: n.catalogs.Stats, Status: n.admin.Status, State: n.stateFigures, Port: n.portFigures, Backups: n.backupFigures,
 		Version: buildVersion(), Commit: thisBuild().Commit, Go: runtime.Version(),
 	}, n.readiness, n.metricsGuard())
 	return err
@@ -299,6 +302,9 @@ func (n *node) stop(ctx context.Context) error {
 	if n.transfers != nil {
 		n.transfers.Close() // a secondary that got part of a zone asks another node
 		n.notifies.Close()
+	}
+	if n.catalogs != nil {
+		n.catalogs.Close() // whoever leads next goes on
 	}
 	if n.puller != nil {
 		n.puller.Close() // so does it

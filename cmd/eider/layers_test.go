@@ -32,7 +32,9 @@ var layers = map[string][]string{
 
 	// asks for zones, and gives changes to a Proposer
 	"nameserver/secondary": {"nameserver/access", "nameserver/tsig", "store/record", "store/zonediff", "store/zonemd"},
-	"nameserver/transfer":  {"nameserver/access", "nameserver/tsig", "store", "store/record"},
+	// compares catalogs with zones, which are made as secondary says
+	"nameserver/catalog":  {"nameserver/secondary", "store/record"},
+	"nameserver/transfer": {"nameserver/access", "nameserver/tsig", "store", "store/record"},
 
 	// who is told with which key, access says
 	"nameserver/notify": {"nameserver/access", "nameserver/tsig", "store/record"},
@@ -48,8 +50,8 @@ var layers = map[string][]string{
 	"cluster/secrets":       {"store/record"},
 	"cluster/tokens":        {"store/record"},
 	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
-	"cluster/admin":         {"cluster", "cluster/pki", "cluster/tokens", "nameserver/access", "nameserver/notify", "nameserver/secondary", "nameserver/tsig", "store", "store/record", "store/zonemd", "zonefile", "golang.org/x/net"},
-	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/notify", "nameserver/secondary", "nameserver/transfer", "github.com/prometheus/client_golang"},
+	"cluster/admin":         {"cluster", "cluster/pki", "cluster/tokens", "nameserver/access", "nameserver/catalog", "nameserver/notify", "nameserver/secondary", "nameserver/tsig", "store", "store/record", "store/zonemd", "zonefile", "golang.org/x/net"},
+	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/catalog", "nameserver/notify", "nameserver/secondary", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},

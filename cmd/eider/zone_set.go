@@ -78,6 +78,9 @@ func zoneShow(c *cli.Context) error {
 		if z.Secondary != nil {
 			showSecondary(c, z.Secondary)
 		}
+		if z.Catalog != nil {
+			showCatalog(c, z.Catalog)
+		}
 		return nil
 	})(c)
 }

@@ -24,6 +24,7 @@ import (
 // updates, all signed with the key "out".
 type outside struct {
 	addr string // host:port
+	dir  string
 	cmd  *exec.Cmd
 	out  *bytes.Buffer
 	exit chan struct{}
@@ -48,7 +49,7 @@ func startOutside(t *testing.T, program string, c *eidertest.Cluster, expire int
 	ports, err := eidertest.FreePorts(1)
 	must(t, err)
 	dir := t.TempDir()
-	o := &outside{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), out: new(bytes.Buffer), exit: make(chan struct{})}
+	o := &outside{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), dir: dir, out: new(bytes.Buffer), exit: make(chan struct{})}
 	for _, z := range zones {
 		must(t, os.WriteFile(filepath.Join(dir, z+".zone"), fmt.Appendf(nil, outsideZone, z, expire), 0o644))
 	}

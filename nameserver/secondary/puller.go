@@ -70,6 +70,7 @@ type Options struct {
 type task struct {
 	apex      record.Name
 	setting   []byte
+	content   uint32 // id of the zone's content when it was looked at
 	primaries []Primary
 	good      int // of primaries: the one that answered last
 
@@ -286,7 +287,7 @@ func (p *Puller) sync() {
 		apex := zone.Apex.Lower()
 		seen[apex] = true
 		z := p.tasks[apex]
-		if z != nil && string(z.setting) == string(value) {
+		if z != nil && string(z.setting) == string(value) && !p.anew(view, z, zone) {
 			continue
 		}
 		primaries, err := DecodePrimaries(value)
@@ -297,7 +298,7 @@ func (p *Puller) sync() {
 			}
 			continue
 		}
-		z = &task{apex: apex, setting: append([]byte(nil), value...), primaries: primaries, next: now}
+		z = &task{apex: apex, content: zone.ID, setting: append([]byte(nil), value...), primaries: primaries, next: now}
 		// A zone another node pulled is due by what it noted, or soon: where that was all zones at
 		// once, they are spread.
 		if r, ok := DecodeRefreshed(view.ZoneSetting(apex, record.ZoneRefresh)); ok && r.Checked > 0 {
@@ -311,6 +312,16 @@ func (p *Puller) sync() {
 			delete(p.odd, apex)
 		}
 	}
+}
+
+// anew tells whether a zone was deleted and made again since it was looked at.
+func (p *Puller) anew(view View, z *task, zone record.Zone) bool {
+	if z.content == zone.ID {
+		return false
+	}
+	z.content = zone.ID
+	r, _ := DecodeRefreshed(view.ZoneSetting(zone.Apex, record.ZoneRefresh))
+	return r.Checked == 0
 }
 
 // takeOver is the time within which a new leader looks after all zones.

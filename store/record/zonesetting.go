@@ -28,6 +28,12 @@ const (
 	ZoneCatalog ZoneSetting = 7
 	// ZoneMember is the catalog the zone is a member of.
 	ZoneMember ZoneSetting = 8
+	// ZoneTemplate are the primaries of the zones that a catalog made elsewhere lists, in the form of ZoneSecondary.
+	ZoneTemplate ZoneSetting = 9
+	// ZoneOrigin is the Origin of a zone that is here because a catalog made elsewhere lists it.
+	ZoneOrigin ZoneSetting = 10
+	// ZoneConfirmed is the serial of a catalog made elsewhere up to which many may be removed at once, in digits.
+	ZoneConfirmed ZoneSetting = 11
 )
 
 // SerialPolicy says which serial the next content of a zone gets. Whatever it says, the

@@ -18,6 +18,7 @@ import (
 	"github.com/eider-dns/eider/checkpoint"
 	"github.com/eider-dns/eider/cluster/admin"
 	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/nameserver/catalog"
 	"github.com/eider-dns/eider/nameserver/notify"
 	"github.com/eider-dns/eider/nameserver/secondary"
 	"github.com/eider-dns/eider/nameserver/transfer"
@@ -32,6 +33,7 @@ type Sources struct {
 	Transfers func() transfer.Stats
 	Notifies  func() notify.Stats
 	Pulls     func() secondary.Stats
+	Catalogs  func() catalog.Stats
 
 	State   func() (checkpoint.Stats, bool)
 	Backups func() (last int64, failed uint64, ok bool) // scheduled ones: when the newest was made, Unix seconds; how many failed
@@ -118,7 +120,7 @@ func NewRegistry(from Sources) *prometheus.Registry {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range slices.Concat(transferDescs, secondaryDescs, allDescs) {
+	for _, d := range slices.Concat(transferDescs, secondaryDescs, catalogDescs, allDescs) {
 		ch <- d
 	}
 }
@@ -135,6 +137,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if c.from.Pulls != nil {
 		out.secondaries(c.from.Pulls())
+	}
+	if c.from.Catalogs != nil {
+		out.catalogs(c.from.Catalogs())
 	}
 	if c.from.Notifies != nil {
 		out.notifies(c.from.Notifies())
