@@ -217,25 +217,19 @@ func (f *Follower) count(c *record.Change) {
 
 // say tells of what someone has to look after, once.
 func (f *Follower) say(p *plan) {
-	var line string
-	var level slog.Level
-	attrs := []slog.Attr{slog.String("zone", p.apex.String())}
+	var why error
 	switch {
-	case errors.Is(p.err, errNotPulled):
-		return // the puller says why
+	case errors.Is(p.err, errNotPulled): // the puller says why
 	case p.err != nil:
-		level, line = slog.LevelError, "catalog not followed"
-		attrs = append(attrs, slog.Any("err", p.err))
+		why = fmt.Errorf("it is not followed: %w", p.err)
 	case p.held:
-		level, line = slog.LevelError, "removals wait to be confirmed"
-		attrs = append(attrs, slog.Int("removals", len(p.remove)), slog.Int("resets", len(p.reset)), slog.String("by", "eider zone refresh --confirm-removals "+p.apex.String()))
+		why = fmt.Errorf("%d removals and %d resets wait for eider zone refresh --confirm-removals %v", len(p.remove), len(p.reset), p.apex)
 	case len(p.clashes) > 0:
-		level, line = slog.LevelWarn, "members passed over, zones of that name are here"
-		attrs = append(attrs, slog.Int("zones", len(p.clashes)), slog.Any("first", p.clashes[0].String()))
+		why = fmt.Errorf("%d members are passed over, as zones of that name are here: %v is the first", len(p.clashes), p.clashes[0])
 	}
-	text := line + fmt.Sprint(attrs)
-	if f.said[p.apex] != text && line != "" {
-		f.o.Log.LogAttrs(f.ctx, level, line, attrs...)
+	text := fmt.Sprint(why)
+	if why != nil && f.said[p.apex] != text {
+		f.o.Log.LogAttrs(f.ctx, slog.LevelError, "catalog needs to be looked after", slog.String("zone", p.apex.String()), slog.Any("err", why))
 	}
 	f.said[p.apex] = text
 }
