@@ -18,6 +18,8 @@ func appendSettingKey(dst []byte, id record.Setting) []byte {
 	return binary.BigEndian.AppendUint16(append(dst, spaceSetting), uint16(id))
 }
 
+var clusterKey = appendSettingKey(nil, record.SettingCluster)
+
 // Setting is the value of a setting, nil if it has none. It lives as long as the View.
 func (v *View) Setting(id record.Setting) []byte {
 	var buf [settingKeyLen]byte

@@ -71,7 +71,21 @@ func Verify(path string) (Meta, error) {
 
 // Examine is Verify, and counts the zones.
 func Examine(path string) (Meta, int, error) {
-	m, zones, err := verify(path)
+	f, err := Look(path)
+	return f.Meta, f.Zones, err
+}
+
+// Facts are what Look finds in a file.
+type Facts struct {
+	Meta
+	Zones   int
+	Cluster [16]byte // the cluster the state belongs to; zero: none yet
+}
+
+// Look is Verify, and tells more.
+func Look(path string) (f Facts, err error) {
+	var m fileMeta
+	m, f.Zones, f.Cluster, err = verify(path)
 	switch {
 	case errors.Is(err, boltfile.ErrLocked):
 		err = ErrLocked
@@ -79,12 +93,13 @@ func Examine(path string) (Meta, int, error) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return Meta{}, 0, fmt.Errorf("verify store file %s: %w", path, err)
+		return Facts{}, fmt.Errorf("verify store file %s: %w", path, err)
 	}
-	return m.Meta, zones, nil
+	f.Meta = m.Meta
+	return f, nil
 }
 
-func verify(path string) (m fileMeta, zones int, err error) {
+func verify(path string) (m fileMeta, zones int, cluster [16]byte, err error) {
 	var t tally
 	found := false
 	var chain []byte
@@ -108,14 +123,14 @@ func verify(path string) (m fileMeta, zones int, err error) {
 	})
 	switch {
 	case err != nil:
-		return m, 0, err
+		return m, 0, cluster, err
 	case !found:
-		return m, 0, errNoMeta
+		return m, 0, cluster, errNoMeta
 	}
 	if err := m.setChain(chain); err != nil {
-		return m, 0, err
+		return m, 0, cluster, err
 	}
-	return m, t.zones, t.compare(&m)
+	return m, t.zones, t.cluster, t.compare(&m)
 }
 
 // tally counts the keys of a file and sums them up by content, since what is garbage
@@ -126,7 +141,8 @@ type tally struct {
 	last uint32
 	at   *figures // ids[last]
 
-	zones int
+	zones   int
+	cluster [16]byte
 }
 
 type figures struct{ entries, sum uint64 }
@@ -142,8 +158,11 @@ func (t *tally) add(key, stored []byte) error {
 	if err != nil {
 		return err
 	}
-	if key[0] == spaceZone {
+	switch {
+	case key[0] == spaceZone:
 		t.zones++
+	case bytes.Equal(key, clusterKey):
+		copy(t.cluster[:], val)
 	}
 	c := &t.all
 	if len(key) >= idLen && content(key[0]) {

@@ -36,7 +36,7 @@ var mutants = map[string]mutant{
 		{boltModule, "bolt_linux.go", "return syscall.Fdatasync(int(db.file.Fd()))", "_ = syscall.Fdatasync; return nil"},
 	}},
 	"no-verify": {what: "a snapshot is put in place before it is verified", only: "damage-install", edits: []edit{
-		{ourModule, "store/snapshot.go", "return m, t.zones, t.compare(&m)", "return m, t.zones, nil"},
+		{ourModule, "store/snapshot.go", "return m, t.zones, t.cluster, t.compare(&m)", "return m, t.zones, t.cluster, nil"},
 		{ourModule, "store/keys.go", "if got := sum(key, val); got != crc {", "if got := sum(key, val); got != crc && false {"},
 		{ourModule, "store/file.go", "if entries != m.Entries || total != m.Sum {", "if (entries != m.Entries || total != m.Sum) && false {"},
 	}},

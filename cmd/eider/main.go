@@ -143,6 +143,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			group("config", "check and show cluster-config.json", configCheckCommand(), configShowCommand()),
 			backupCommand(),
 			restoreCommand(),
+			checkCommand(),
 			consoleCommand(),
 			queryCommand(),
 			versionCommand(),

@@ -54,7 +54,10 @@ func cameClean(dir string) bool {
 	if json.Unmarshal(b, &then) != nil {
 		return false
 	}
-	now := lookAtFiles(dir)
+	return alike(then, lookAtFiles(dir))
+}
+
+func alike(then, now map[string]fileLook) bool {
 	if len(now) != len(then) {
 		return false
 	}
