@@ -272,6 +272,26 @@ func FuzzApply(f *testing.F) {
 		Pre: []record.Precondition{{Kind: record.PreRRsetEquals, Owner: record.MustName("a.test."), Type: record.TypeNS, Data: [][]byte{{0}}}},
 		Ops: []record.Op{{Kind: record.OpReplaceRRset, Owner: record.MustName("a.test."), Type: record.TypeRRSIG, Data: [][]byte{append(make([]byte, 18), 0)}}},
 	}))
+	apex := record.MustName("a.test.")
+	set := func(n record.ZoneSetting, value string) record.Op {
+		return record.Op{Kind: record.OpZoneSetting, Owner: apex, Type: n, Data: [][]byte{[]byte(value)}}
+	}
+	create := createZone("cat.").Ops[0]
+	catalog := set(record.ZoneCatalog, record.CatalogProducer)
+	catalog.Owner = create.Owner
+	member := set(record.ZoneMember, string(record.Member{Catalog: create.Owner, Group: "g"}.Encode()))
+	pulled := addA("x.a.test.", 3).Ops[0]
+	pulled.Flags = record.OpPulled | record.OpLenient
+	soa := record.Op{Kind: record.OpAdd, Flags: pulled.Flags, Owner: apex, Type: record.TypeSOA, Data: [][]byte{soaOf("a.test.", 77)}}
+	for _, ops := range [][]record.Op{
+		{set(record.ZoneSerialPolicy, string(record.SerialDate)), set(record.ZoneZONEMD, "sha384"), addA("x.a.test.", 4).Ops[0]},
+		{set(record.ZoneJournal, string(record.JournalBounds{Count: 1, Age: 1, Bytes: 1}.Append(nil))), addA("x.a.test.", 4).Ops[0]},
+		{create, catalog, member}, {create, catalog, member, {Kind: record.OpZoneDelete, Owner: apex}}, {set(record.ZoneCatalog, record.CatalogProducer), member},
+		{set(record.ZoneSecondary, "{}"), pulled, soa}, {set(record.ZoneSecondary, "{}"), set(record.ZoneRefresh, "{}"), {Kind: record.OpLoadCommit, Flags: record.OpPulled, Load: load}},
+	} {
+		c := record.Change{By: "someone", Pre: []record.Precondition{{Kind: record.PreZoneSettingIs, Owner: apex, Type: record.ZoneNotify}}, Ops: ops}
+		f.Add(encode(f, c))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var digests [2][32]byte
 		for i := range digests {
