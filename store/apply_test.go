@@ -286,8 +286,11 @@ func FuzzApply(f *testing.F) {
 	for _, ops := range [][]record.Op{
 		{set(record.ZoneSerialPolicy, string(record.SerialDate)), set(record.ZoneZONEMD, "sha384"), addA("x.a.test.", 4).Ops[0]},
 		{set(record.ZoneJournal, string(record.JournalBounds{Count: 1, Age: 1, Bytes: 1}.Append(nil))), addA("x.a.test.", 4).Ops[0]},
-		{create, catalog, member}, {create, catalog, member, {Kind: record.OpZoneDelete, Owner: apex}}, {set(record.ZoneCatalog, record.CatalogProducer), member},
-		{set(record.ZoneSecondary, "{}"), pulled, soa}, {set(record.ZoneSecondary, "{}"), set(record.ZoneRefresh, "{}"), {Kind: record.OpLoadCommit, Flags: record.OpPulled, Load: load}},
+		{create, catalog, member},
+		{create, catalog, member, {Kind: record.OpZoneDelete, Owner: apex}},
+		{set(record.ZoneCatalog, record.CatalogProducer), member},
+		{set(record.ZoneSecondary, "{}"), pulled, soa},
+		{set(record.ZoneSecondary, "{}"), set(record.ZoneRefresh, "{}"), {Kind: record.OpLoadCommit, Flags: record.OpPulled, Load: load}},
 	} {
 		c := record.Change{By: "someone", Pre: []record.Precondition{{Kind: record.PreZoneSettingIs, Owner: apex, Type: record.ZoneNotify}}, Ops: ops}
 		f.Add(encode(f, c))

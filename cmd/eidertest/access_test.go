@@ -101,14 +101,22 @@ func TestNothingUnauthorisedSucceeds(t *testing.T) {
 			m.Insert([]dns.RR{&dns.A{Hdr: dns.RR_Header{Name: owner + "." + zone, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}, A: net.IPv4(192, 0, 2, 1)}})
 			return m
 		}, func(zone, key string) bool { return zone == "zone.test." && key == "updates" }, true},
-		{"AXFR", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetAxfr(zone) },
-			func(zone, key string) bool { return zone == "zone.test." && key == "transfers" }, false},
-		{"IXFR", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetIxfr(zone, 0, "ns.", "admin.") },
-			func(zone, key string) bool { return zone == "zone.test." && key == "transfers" }, true},
-		{"NOTIFY", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetNotify(zone) },
-			func(zone, key string) bool { return zone == "pulled.test." && key == "notifies" }, true},
-		{"query", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetQuestion(zone, dns.TypeSOA) },
-			func(zone, key string) bool { return zone == "zone.test." || zone == "closed.test." && key == "queries" }, true},
+		{
+			"AXFR", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetAxfr(zone) },
+			func(zone, key string) bool { return zone == "zone.test." && key == "transfers" }, false,
+		},
+		{
+			"IXFR", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetIxfr(zone, 0, "ns.", "admin.") },
+			func(zone, key string) bool { return zone == "zone.test." && key == "transfers" }, true,
+		},
+		{
+			"NOTIFY", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetNotify(zone) },
+			func(zone, key string) bool { return zone == "pulled.test." && key == "notifies" }, true,
+		},
+		{
+			"query", func(zone, _ string) *dns.Msg { return new(dns.Msg).SetQuestion(zone, dns.TypeSOA) },
+			func(zone, key string) bool { return zone == "zone.test." || zone == "closed.test." && key == "queries" }, true,
+		},
 	} {
 		for _, node := range c.Nodes {
 			for _, network := range []string{"udp", "tcp"} {
