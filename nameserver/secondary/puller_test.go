@@ -16,6 +16,7 @@ import (
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/store/record"
 	"github.com/eider-dns/eider/store/storetest"
+	"github.com/eider-dns/eider/store/zonemd"
 )
 
 // bench is a cluster of one, a primary, and a puller between them.
@@ -272,4 +273,53 @@ func TestNotes(t *testing.T) {
 		}
 	}
 	must(t, b.puller.Told([]byte("r\x05other\x00")))
+}
+
+// withDigest is a content with the ZONEMD of it at a serial (RFC 8976).
+func withDigest(t *testing.T, serial int, lines ...string) []string {
+	t.Helper()
+	lines = append([]string{ns}, lines...)
+	h := zonemd.NewHasher(zonemd.SHA384, zoneName)
+	text := fmt.Sprintf("z.test. 60 SOA ns.z.test. h.z.test. %d 1 1 60 1\n%s\n", serial, strings.Join(lines, "\n"))
+	v := storetest.View(t, text)
+	zone, _ := v.FindZone(zoneName)
+	for set := range v.RRsets(zone.ID, zoneName) {
+		h.Add(set)
+	}
+	return append(lines[1:], fmt.Sprintf("z.test. 60 ZONEMD %d 1 1 %x", serial, h.Sum()))
+}
+
+// The ZONEMD of a zone has to hold after an IXFR, too; if it does not, the whole zone comes, once.
+func TestZONEMDAfterIXFR(t *testing.T) {
+	const a, b2, c = "a.z.test. 60 A 192.0.2.1", "b.z.test. 60 A 192.0.2.2", "c.z.test. 60 TXT x"
+	for _, tt := range []struct {
+		rule     string
+		omits    bool // the IXFR leaves something out
+		fallback uint64
+	}{
+		{"the steps lead to the zone that was digested", false, 0},
+		{"they do not", true, 1},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			second, third := withDigest(t, 2, a, b2), withDigest(t, 3, strings.Replace(a, "60", "300", 1), c)
+			b := openBench(t, func(b *bench, q *dns.Msg) []*dns.Msg {
+				lines := []string{"SOA 3", "SOA 1", "SOA 2"}
+				lines = append(append(lines, second...), "SOA 2")
+				lines = append(append(append(lines, second...), "SOA 3"), third...)
+				if tt.omits {
+					lines = slices.DeleteFunc(lines, func(l string) bool { return l == c })
+				}
+				return []*dns.Msg{answer(b.t, q, append(lines, "SOA 3")...)}
+			})
+			b.holds(1)
+			b.move(second...)
+			b.move(third...)
+			must(t, b.puller.Refresh(t.Context(), zoneName, false))
+			b.holds(3)
+			b.until("it is counted", func() bool { s := b.puller.Stats(); return s.IXFR+s.Fallback == 1 })
+			if s := b.puller.Stats(); s.Fallback != tt.fallback {
+				t.Errorf("figures: %+v", s)
+			}
+		})
+	}
 }

@@ -110,7 +110,9 @@ func (p *Puller) transfer(ctx context.Context, c *Client, h *held, whole bool, n
 		case err == nil && len(steps) == 0:
 			return "IXFR", fmt.Errorf("primary %v: it has a later serial, and nothing to transfer", c.Primary)
 		case err == nil:
-			err = p.commitSteps(ctx, h, steps, now)
+			if err = p.verifySteps(h, steps); err == nil {
+				err = p.commitSteps(ctx, h, steps, now)
+			}
 		}
 		if err == nil {
 			p.count(&p.stats.ixfr)
