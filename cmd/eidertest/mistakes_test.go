@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,34 @@ func TestOneIdentityOneNode(t *testing.T) {
 		c.Nodes = c.Nodes[:3]
 		wantLine(t, node, "ADD: "+strings.Fields(tt.rule)[1]+".zone.test A 192.0.2.1", "OK")
 	}
+}
+
+// A copied data folder that is started while the original is down is the node from then on, at its own address. When the original
+// comes back, one of the two has a part in the cluster, and the other says why not.
+func TestCopyStartsFirst(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	leader := leaderOf(t, c)
+	node, join := c.Nodes[(leader+1)%3], c.Nodes[leader].Raft
+	node.Stop()
+	copied := filepath.Join(t.TempDir(), "copied")
+	must(t, os.CopyFS(copied, os.DirFS(node.DataDir)))
+	must(t, os.RemoveAll(filepath.Join(copied, "admin.sock")))
+	twin, err := c.Add(node.ID, map[string]any{"data_dir": copied})
+	must(t, err)
+	must(t, twin.Start("--join", join))
+	must(t, eidertest.Until("the copy takes changes", func() bool {
+		got, err := twin.Line("ADD: copy.zone.test A 192.0.2.1")
+		return err == nil && (strings.HasPrefix(got, "OK") || strings.HasPrefix(got, "UNCHANGED"))
+	}))
+	must(t, node.Start())
+	says(t, node, "copied data directory")
+	if got, err := node.Line("ADD: original.zone.test A 192.0.2.1"); err != nil || !strings.HasPrefix(got, "UNAVAILABLE") {
+		t.Errorf("a change at the original: %q, %v", got, err)
+	}
+	waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
+	wantLine(t, twin, "ADD: more.zone.test A 192.0.2.1", "OK")
+	node.Kill()
+	c.Nodes = slices.DeleteFunc(c.Nodes, func(n *eidertest.Node) bool { return n == node })
 }
 
 // A majority that lost its disks and began anew, which is all it could know, and the node with the old content
