@@ -303,6 +303,34 @@ func TestWipedNodeComesBackWithoutItsOldVote(t *testing.T) {
 	}
 }
 
+// A node that was away while all others got new disks, one after the other, is of their cluster all the same.
+func TestAwayWhileAllOthersGotNewDisks(t *testing.T) {
+	c := clustertest.Start(t, clustertest.Options{Nodes: 4, Voters: 3})
+	c.WaitLeader()
+	const away = 3 // without a vote, so that the others can be let in again without it
+	propose(t, c.Node(away), 5)
+	c.WaitEqual()
+	c.Until("the table of members is begun", func() error {
+		if len(c.Ledger(away).Setting(record.SettingMembers)) == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	c.Kill(away)
+	for i := range 3 {
+		c.Kill(i)
+		c.WaitLeader()
+		c.Wipe(i)
+		c.Restart(i)
+		c.WaitVoters(3)
+	}
+	propose(t, c.Node(0), 5)
+	c.Restart(away)
+	c.WaitLeader()
+	propose(t, c.Node(away), 1)
+	c.WaitEqual()
+}
+
 // A wiped node must not help an old copy of the cluster, or form a new one.
 func TestWipedMajorityDoesNotTakeTheRestOver(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})

@@ -468,7 +468,11 @@ func (n *Node) seek() {
 	slices.Sort(ids)
 	for _, id := range ids {
 		a := answers[id]
-		if !a.Leads || a.Known || a.Cluster != mine.Cluster {
+		if !a.Leads || a.Cluster != mine.Cluster {
+			continue
+		}
+		if a.Known {
+			n.believe(a)
 			continue
 		}
 		if err := n.admitMe(a.Address); err != nil && !errors.Is(err, context.Canceled) {
@@ -476,4 +480,19 @@ func (n *Node) seek() {
 		}
 		return
 	}
+}
+
+// believe takes over the incarnation of a leader that got a new disk while this node was away; the others' come with its
+// word. It must know this disk, and the founding in its state must be that in the state here: a majority of wiped disks that started anew
+// has drawn another one, and a disk that was let in has its state from the cluster.
+func (n *Node) believe(a greeting) {
+	mine := n.greeting()
+	if a.Founding == (token{}) || a.Founding != mine.Founding || a.Cluster != mine.Cluster || a.Epoch != mine.Epoch || n.identity.get().Nodes[a.ID] == a.Incarnation {
+		return
+	}
+	if err := n.identity.change(func(i *identity) { i.Nodes[a.ID] = a.Incarnation }); err != nil {
+		n.log.Warn("new disk of the leader not noted", slog.String("leader", a.ID), slog.Any("err", err))
+		return
+	}
+	n.log.Info("leader has a new disk", slog.String("leader", a.ID))
 }
