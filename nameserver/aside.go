@@ -116,7 +116,9 @@ func (s *Server) aside(w *scratch, packet []byte, from netip.AddrPort, t Transpo
 	var reply []byte
 	switch {
 	case errors.Is(err, access.ErrClosed): // the cluster knows this key; a node with the secret can answer
-		s.log.LogAttrs(context.Background(), slog.LevelError, "signed query not answered", slog.Any("err", err))
+		if s.unsigned.Now(time.Now()) {
+			s.log.LogAttrs(context.Background(), slog.LevelError, "signed query not answered", slog.Any("err", err))
+		}
 		return nil
 	case err != nil:
 		reply = s.short(w, packet, t, rcodeFormErr, edeNone)

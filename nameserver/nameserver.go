@@ -104,22 +104,23 @@ const (
 
 // Server answers queries. Its methods may be called from any goroutine.
 type Server struct {
-	o       Options
-	log     *slog.Logger
-	stats   *stats
-	chaos   chaos
-	pool    sync.Pool // *scratch, for TCP and Handle
-	tcp     limiter
-	updates updates
-	asides  asides
-	guards  atomic.Pointer[access.Snapshot] // nil: no rule is about queries
-	clock   clock
-	stale   stale
-	down    atomic.Pointer[map[uint32]struct{}] // nil: no zone is
-	access  *prefixTable                        // nil: everyone
-	rate    *rateLimiter                        // nil: no limit
-	exempt  *prefixTable                        // from rate
-	shield  shield
+	o        Options
+	log      *slog.Logger
+	stats    *stats
+	chaos    chaos
+	pool     sync.Pool // *scratch, for TCP and Handle
+	tcp      limiter
+	updates  updates
+	asides   asides
+	guards   atomic.Pointer[access.Snapshot] // nil: no rule is about queries
+	unsigned access.Seldom                   // lines about signed queries nothing can be said of
+	clock    clock
+	stale    stale
+	down     atomic.Pointer[map[uint32]struct{}] // nil: no zone is
+	access   *prefixTable                        // nil: everyone
+	rate     *rateLimiter                        // nil: no limit
+	exempt   *prefixTable                        // from rate
+	shield   shield
 
 	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies
 	keepalive uint16                        // what edns-tcp-keepalive is answered with, in 100 ms

@@ -38,9 +38,6 @@ const (
 	placeWait = 2 * time.Second
 	// maxTime is how long a transfer may take; who is slower holds a View's memory for too long.
 	maxTime = time.Hour
-	// refusedEvery is how often a refused question is worth a line in the log: who is refused
-	// decides how many there are. All of them are counted.
-	refusedEvery = time.Second
 	// defaultUDP is the most octets of an answer over UDP (RFC 9715).
 	defaultUDP = 1232
 )
@@ -86,7 +83,7 @@ type Server struct {
 	pacer  pacer
 	pool   sync.Pool // *packer
 	count  counters
-	noted  atomic.Int64 // when a refused question was in the log last, Unix nanoseconds
+	noted  access.Seldom // lines about refused questions
 
 	mu  sync.Mutex
 	who map[string]int // places by key name, or address
@@ -177,7 +174,7 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 	_, here := view.FindZone(a.req.apex)
 	switch {
 	case errors.Is(err, access.ErrClosed): // another node can answer
-		if a.s.noteworthy() {
+		if a.s.noted.Now(a.s.o.Now()) {
 			a.s.o.Log.Error("transfer not answered", slog.Any("err", err))
 		}
 		return 0, false
@@ -194,7 +191,7 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 	case !here && sig != nil: // only those with a key are told what is here
 		return notAuth, true
 	case !rules.Allows(who, access.Transfer, a.req.apex, "", 0):
-		if a.s.noteworthy() {
+		if a.s.noted.Now(a.s.o.Now()) {
 			a.s.o.Log.Info("transfer refused", slog.String("zone", a.req.apex.String()), slog.String("from", from.Addr().String()), slog.String("key", keyText(who.Key)))
 		}
 		return refused, true
@@ -202,12 +199,6 @@ func (a *answering) check(view View, from netip.AddrPort, wellFormed bool) (code
 		return notAuth, true
 	}
 	return noError, true
-}
-
-// noteworthy tells whether a question that is not answered gets a line in the log.
-func (s *Server) noteworthy() bool {
-	now, last := s.o.Now().UnixNano(), s.noted.Load()
-	return (now-last >= int64(refusedEvery) || now < last) && s.noted.CompareAndSwap(last, now)
 }
 
 func keyText(key record.Name) string {

@@ -71,6 +71,8 @@ type Server struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	closed access.Seldom // lines about keys this node cannot open
+
 	mu      sync.Mutex
 	pending map[pendingKey]struct{} // over UDP
 	waiting map[string]int          // by key name, or address
@@ -165,7 +167,9 @@ func (a *answering) check(view View) (code rcode, decided bool) {
 		return formErr, true
 	case closed && sig != nil && !sig.Good():
 		a.silent = true // the cluster knows this key; a node with the secret can answer
-		a.s.o.Log.Error("a key could not be opened: this node lacks the secret of the cluster", slog.String("key", sig.KeyName().String()))
+		if a.s.closed.Now(a.s.o.Now()) {
+			a.s.o.Log.Error("a key could not be opened: this node lacks the secret of the cluster", slog.String("key", sig.KeyName().String()))
+		}
 		return 0, true
 	}
 	a.sig, a.who = sig, access.Who{From: a.from.Addr().Unmap()}
