@@ -74,12 +74,12 @@ func readHint(f *os.File) (index uint64, log token) {
 	return binary.BigEndian.Uint64(b[4:]), token(b[12:28])
 }
 
-// write never takes the hint back: a replay begins below it, and may be killed too.
 // soundHint says whether b is a hint.
 func soundHint(b []byte) bool {
 	return len(b) == hintSize && [4]byte(b[:4]) == hintMagic && crc32.Checksum(b[:28], castagnoli) == binary.BigEndian.Uint32(b[28:])
 }
 
+// write never takes the hint back: a replay begins below it, and may be killed too.
 func (h *hint) write(index uint64) error {
 	if index <= h.at {
 		return nil

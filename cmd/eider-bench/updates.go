@@ -56,7 +56,7 @@ func updates(s *session) error {
 	}
 	for _, c := range updateCases {
 		rates := map[string][]float64{}
-		var took = map[string][]time.Duration{}
+		took := map[string][]time.Duration{}
 		for round := range max(1, s.rounds) {
 			order := slices.Clone(targets)
 			if round%2 == 1 {
