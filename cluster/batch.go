@@ -185,8 +185,9 @@ func (b *batcher) refuseAll(why error) {
 	}
 }
 
-// run proposes entries until ctx ends. may says whether this node may append now.
-func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error) {
+// run proposes entries until ctx ends. may says whether this node may append now;
+// committed is told of the index of each entry that is.
+func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error, committed func(index uint64)) {
 	for {
 		select {
 		case <-b.wake:
@@ -204,6 +205,9 @@ func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error) {
 				break
 			}
 			results, index, err := b.apply(ctx, r, changes)
+			if err == nil {
+				committed(index)
+			}
 			settle(parts, results, index, err)
 		}
 	}

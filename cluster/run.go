@@ -89,6 +89,11 @@ func (r *run) start() error {
 	c := n.raftConfig()
 	r.trans = newTransport(r.stream, r.logs, &raft.NetworkTransportConfig{Logger: c.Logger, MsgpackUseNewTimeFormat: true})
 	r.trans.halted = func() bool { return n.haltedAt.Load() != 0 }
+	self := r.trans.EncodePeer(c.LocalID, r.trans.LocalAddr())
+	r.trans.notices = &notices{
+		trans: r.trans, spawn: r.wg.Go, to: map[raft.ServerID]*follower{},
+		header: raft.RPCHeader{ProtocolVersion: c.ProtocolVersion, ID: []byte(c.LocalID), Addr: self},
+	}
 	n.machine.installed = r.logs.dropStale
 	var err error
 	r.raft, err = raft.NewRaft(c, n.machine, r.logs, r.logs, n.snaps, r.trans)
@@ -103,13 +108,21 @@ func (r *run) start() error {
 	n.running.Store(r)
 	n.setState("", "")
 	r.wg.Go(r.watch)
-	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend) })
+	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend, r.committed) })
 	r.wg.Go(r.serveReads)
 	r.wg.Go(r.noteContacts)
 	r.wg.Go(r.keep)
 	r.wg.Go(r.prod)
 	r.wg.Go(func() { n.members.run(r) })
 	return nil
+}
+
+// committed has followers told of an entry of this leader.
+func (r *run) committed(index uint64) {
+	var e raft.Log
+	if err := r.logs.GetLog(index, &e); err == nil { // just appended: from the cache
+		r.trans.notices.committed(index, e.Term)
+	}
 }
 
 // watch drains what Raft observes, so that Raft never waits for a reader, and

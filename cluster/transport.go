@@ -27,8 +27,9 @@ var (
 // not stand for election. One whose state machine stopped does neither: it could commit changes and answer none. It keeps every optional interface by embedding.
 type transport struct {
 	*raft.NetworkTransport
-	logs   *logStore
-	halted func() bool // the state machine applies no more; nil: it always does
+	logs    *logStore
+	halted  func() bool // the state machine applies no more; nil: it always does
+	notices *notices
 
 	mu      sync.Mutex
 	contact map[raft.ServerID]contact
@@ -74,6 +75,9 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	t.mu.Lock()
 	t.contact[id] = contact{time.Now(), err == nil}
 	t.mu.Unlock()
+	if err == nil && resp.Success {
+		t.notices.taken(id, target, args)
+	}
 	return err
 }
 
