@@ -97,7 +97,7 @@ chaos-mutants: ## break the nodes on purpose, one way after another: every run m
 	  tail -1 $$dir/out; rm -rf $$dir/$$m; \
 	done
 
-bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 25 minutes
+bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 35 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
 
 overload: build ## attack three nodes for a minute while another client asks

@@ -25,9 +25,10 @@ type bench struct {
 
 var benches = []bench{
 	{"visible", "time from the answer to a change until the slowest of three nodes shows it", visible},
-	{"commits", "changes a second through three nodes", commits},
-	{"gap", "how long no change is taken after the leader is killed", gap},
-	{"million", "a zone of a million records on three nodes", million},
+	{"commits", "changes a second through one node and through three, log and store on one disk", commits},
+	{"gap", "how long no change is taken when the leader is killed, paused, or hands over", gap},
+	{"million", "a zone of a million records on three nodes: load, restart, a snapshot for a wiped node", million},
+	{"growth", "the files of three nodes over a million random changes", growth},
 	{"transfers", "a zone of a million records by AXFR from a follower while it changes, and beside Knot and BIND", transfers},
 	{"updates", "DNS UPDATEs over TCP at three nodes, beside Knot and BIND alone", updates},
 	{"overload", "a minute of attack on the leader, from one prefix", overload},
@@ -54,7 +55,7 @@ func main() {
 		return
 	}
 	var s session
-	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, transfers, updates, overload, queries")
+	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, growth, transfers, updates, overload, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", "", "where data folders go (a temporary folder if empty)")
 	flag.Float64Var(&s.scale, "scale", 1, "factor for the number of changes, kills and records")
@@ -86,7 +87,7 @@ func (s *session) all(only string) error {
 		return err
 	}
 	s.figures = map[string]any{}
-	s.note("machine", "%d cores, %s/%s; three nodes, the load and the disk share it", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	s.note("machine", "%d cores, %s/%s, load %s; nodes and clients share its cores and disk", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, loadAverage())
 	for _, b := range benches {
 		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
 			continue
@@ -110,18 +111,32 @@ func (s *session) n(count int) int { return max(1, int(float64(count)*s.scale)) 
 func (s *session) note(key, format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.figures[key] = text
+	s.print(key, text)
+}
+
+// value is note for figures that programs read, too: JSON has their numbers.
+func (s *session) value(key string, v fmt.Stringer) {
+	s.figures[key] = v
+	s.print(key, v.String())
+}
+
+func (s *session) print(key, text string) {
 	if !s.json {
-		fmt.Printf("  %-28s %s\n", key, text)
+		fmt.Printf("  %-32s %s\n", key, text)
 	}
 }
 
 // cluster starts three nodes with an empty zone bench.test and gives them.
 func (s *session) cluster(name string, extra map[string]any) (*eidertest.Cluster, error) {
+	return s.clusterOf(3, name, extra)
+}
+
+func (s *session) clusterOf(nodes int, name string, extra map[string]any) (*eidertest.Cluster, error) {
 	dir := filepath.Join(s.dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c, err := eidertest.New(s.eider, dir, 3, extra)
+	c, err := eidertest.New(s.eider, dir, nodes, extra)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +152,15 @@ func (s *session) cluster(name string, extra map[string]any) (*eidertest.Cluster
 		return nil, fmt.Errorf("zone create: %w\n%s", err, out)
 	}
 	return c, nil
+}
+
+// loadAverage is that of the last minute, 5 and 15, with which figures have to be read.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(b)); err == nil && len(f) > 2 {
+		return strings.Join(f[:3], " ")
+	}
+	return "unknown"
 }
 
 // leader asks the nodes that run for their leader; -1 while there is none.

@@ -17,7 +17,8 @@ import (
 // million loads a zone of a million records into three nodes while each is asked
 // 200 times a second, then restarts one alone.
 func million(s *session) error {
-	c, err := s.cluster("million", nil)
+	// A log shorter than the load, so that a wiped node can only be given a snapshot.
+	c, err := s.cluster("million", map[string]any{"limits": map[string]any{"trailing_entries": 64, "snapshot_entries": 128}})
 	if err != nil {
 		return err
 	}
@@ -81,6 +82,9 @@ func million(s *session) error {
 	for i, n := range c.Nodes {
 		s.note("size, node "+strconv.Itoa(i), "%d MB resident (%d MB of it anonymous); files: %s", procMB(n.Pid(), "VmRSS"), procMB(n.Pid(), "RssAnon"), fileSizes(n.DataDir))
 	}
+	if err := s.install(c, last); err != nil {
+		return err
+	}
 	c.StopAll()
 	start = time.Now()
 	if err := c.Nodes[1].Start(); err != nil {
@@ -98,7 +102,7 @@ func million(s *session) error {
 			return fmt.Errorf("no answer after a restart alone")
 		}
 	}
-	s.note("restart alone, first answer", "%v after kill -9 of all", time.Since(start).Round(time.Millisecond))
+	s.value("restart alone, first answer", timesOf([]time.Duration{time.Since(start)}))
 	return nil
 }
 

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
+)
+
+// All that is measured of a cluster at a thousandth of its size: figures there are, and JSON holds
+// them as numbers. What they are is not looked at.
+func TestClusterBenchesRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real nodes")
+	}
+	bin, err := eidertest.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
+	if err := s.all("visible,commits,gap,million,growth"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(s.figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{
+		"line to OK", "OK to visible on all three", "gap after kill -9", "gap after pause (SIGSTOP)", "gap after transfer",
+		"restart of a follower, ready", "restart alone, first answer",
+	} {
+		if v, _ := got[key].(map[string]any); v == nil || v["median_ms"].(float64) <= 0 {
+			t.Errorf("%s: %v", key, got[key])
+		}
+	}
+	for _, key := range []string{"1 node, 1 clients", "3 nodes, 2 clients", "3 nodes, lines without waiting"} {
+		v, _ := got[key].(map[string]any)
+		if v == nil || v["changes_per_second"].(float64) <= 0 || v["not_ok"].(float64) != 0 {
+			t.Errorf("%s: %v", key, got[key])
+		}
+	}
+	if steps, _ := got["growth"].([]any); len(steps) != growthSteps {
+		t.Errorf("growth: %v", got["growth"])
+	}
+}
