@@ -71,8 +71,10 @@ type batchState struct {
 	index    uint64
 	time     int64
 	by       string // who asked for the current change
+	senders  bool   // its id may stand for others (record.RequestID.Others)
 	decided  int
 
+	format byte // of the file that can say it all
 	chain  record.Chain
 	hash   hash.Hash // scratch of chainUp
 	hashed []byte
@@ -87,7 +89,7 @@ type batchState struct {
 // next makes b the state of a new batch, keeping its buffers.
 func (b *batchState) next(s *Store, poisoned map[place]string) *batchState {
 	b.s, b.tree, b.counters, b.poisoned, b.decided = s, &s.tree, s.counters, poisoned, 0
-	b.chain = s.applied.Chain // which this goroutine alone changes
+	b.chain, b.format = s.applied.Chain, s.applied.format // which this goroutine alone changes
 	return b
 }
 
@@ -112,6 +114,7 @@ func (b *batchState) run(batch []Entry, applied uint64) (out [][]record.Result, 
 			at = place{i, j}
 			out[i][j] = b.decide(encoded, b.poisoned[at])
 			b.decided++
+			b.format = max(b.format, formatOf(encoded))
 		}
 		b.chainUp(e, out[i])
 	}
@@ -136,7 +139,7 @@ func (b *batchState) commit(batch []Entry) {
 			s.applied.Index, s.applied.Term = batch[i].Index, batch[i].Term
 		}
 	}
-	s.applied.Chain = b.chain
+	s.applied.Chain, s.applied.format = b.chain, b.format
 	s.changes += b.decided
 	s.publish(s.applied.Index)
 }
@@ -147,6 +150,7 @@ func (b *batchState) decide(encoded []byte, poison string) record.Result {
 	if err != nil {
 		return b.result(refuse(record.CauseFormat, "%v", err))
 	}
+	b.senders = c.By != ""
 	if res, ok := b.remembered(c.ID); ok {
 		return res
 	}
@@ -283,7 +287,7 @@ func (b *batchState) remembered(id record.RequestID) (record.Result, bool) {
 	}
 	seq, ok := b.s.requests.find(id)
 	if !ok {
-		if id, _ = id.Others(); id != (record.RequestID{}) {
+		if id, _ = b.others(id); id != (record.RequestID{}) {
 			seq, ok = b.s.requests.find(id)
 		}
 		if !ok {
@@ -300,13 +304,22 @@ func (b *batchState) remembered(id record.RequestID) (record.Result, bool) {
 	return res, err == nil
 }
 
+// others are the ids beside id. Builds of before authors know none, and one in 256 random ids has
+// some: what such a build may be applying, too, is remembered as there.
+func (b *batchState) others(id record.RequestID) (same, first record.RequestID) {
+	if !b.senders {
+		return same, first
+	}
+	return id.Others()
+}
+
 // remember keeps the answer to a request id, and that to the first of the senders of
 // one also as such, and forgets the oldest ones.
 func (b *batchState) remember(id record.RequestID, res *record.Result) {
 	if id == (record.RequestID{}) {
 		return
 	}
-	if _, first := id.Others(); first != (record.RequestID{}) && first != id {
+	if _, first := b.others(id); first != (record.RequestID{}) && first != id {
 		if _, known := b.s.requests.find(first); !known {
 			b.remember(first, res)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/eider-dns/eider/store/record"
 )
 
 // The file: one bucket with the keys of the map and, before each value, its
@@ -17,12 +19,21 @@ var (
 	metaKey    = []byte("meta")
 )
 
-// The first octet of the meta value. A file is written in the version of the build and read from
-// the oldest on: 2 has settings of zones, and authors in the journal.
+// The first octet of the meta value. A file is written in the oldest version that can say what is in
+// it, so that a build of before reads what nodes of this one keep and send as long as the
+// feature level has not risen: 2 has settings of zones, and authors in the journal. It never goes back.
 const (
 	formatVersion = 2
 	oldestFormat  = 1
 )
+
+// formatOf is the version a file needs once an encoded change was in an entry.
+func formatOf(change []byte) byte {
+	if record.Level(change) > oldestFormat {
+		return formatVersion
+	}
+	return oldestFormat
+}
 
 // ErrFormat: the file was written by a build with another format.
 var ErrFormat = errors.New("the store's file has a format this build does not know")
@@ -39,7 +50,7 @@ type fileMeta struct {
 const fileMetaHeader = 1 + 5*8 + 4
 
 func (m *fileMeta) append(dst []byte) []byte {
-	dst = append(dst, formatVersion)
+	dst = append(dst, max(m.format, oldestFormat))
 	for _, v := range [5]uint64{m.Index, m.Term, m.ConfigIndex, m.Entries, m.Sum} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
@@ -57,6 +68,7 @@ func decodeFileMeta(v []byte) (m fileMeta, err error) {
 	if len(v) < fileMetaHeader {
 		return m, fmt.Errorf("%w: its meta value is %d octets long", ErrDamaged, len(v))
 	}
+	m.format = v[0]
 	for i, p := range [5]*uint64{&m.Index, &m.Term, &m.ConfigIndex, &m.Entries, &m.Sum} {
 		*p = binary.BigEndian.Uint64(v[1+8*i:])
 	}

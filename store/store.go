@@ -290,4 +290,5 @@ type Meta struct {
 	Entries     uint64 // keys in the file, garbage not among them
 	Sum         uint64 // over all keys and values, whatever their order
 	Chain       record.Chain
+	format      byte // version of the file that can say what was applied
 }
