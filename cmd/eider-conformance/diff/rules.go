@@ -136,9 +136,9 @@ var Rules = []Rule{
 	},
 	{
 		Name: "name too long behind a DNAME",
-		Why:  "RFC 6672 section 2.2: YXDOMAIN, and there is nothing to follow; Knot says NXDOMAIN for some, and adds what its target owns for others",
+		Why:  "RFC 6672 section 2.2: YXDOMAIN, and there is nothing to follow; Knot says NXDOMAIN for some, and adds what its target owns, or an SOA, for others",
 		Match: func(c *Case, parts []Part) bool {
-			return c.Peer == "knot" && c.Ours.Rcode == dns.RcodeYXDomain && c.Ours.has(Answer, dns.TypeDNAME) && (c.Theirs.Rcode == dns.RcodeNameError || only(parts, InAnswer))
+			return c.Peer == "knot" && c.Ours.Rcode == dns.RcodeYXDomain && c.Ours.has(Answer, dns.TypeDNAME) && (c.Theirs.Rcode == dns.RcodeNameError || only(parts, InAnswer, InAuth, InGlue))
 		},
 	},
 	{
