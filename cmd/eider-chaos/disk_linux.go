@@ -116,6 +116,7 @@ func (d *disks) cutPower(nodes ...*node) error {
 		if err := mountImage(n); err != nil {
 			return err
 		}
+		d.free(n) // that it was freed may not have reached the disk
 	}
 	return nil
 }
