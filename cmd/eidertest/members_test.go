@@ -200,6 +200,7 @@ func socket(n *eidertest.Node) string { return "--socket=" + n.Socket }
 // From one node to five and back to three while changes and questions go on at every node
 // that is in: nothing acknowledged is lost, no question fails.
 func TestGrowAndShrink(t *testing.T) {
+	notShort(t)
 	c := startCluster(t, 1, nil)
 	l := newLoad(t, c.Nodes[0])
 	for i := 1; i < 5; i++ {
@@ -222,8 +223,15 @@ func TestGrowAndShrink(t *testing.T) {
 	}
 	leader := c.Nodes[leaderOf(t, c)]
 	rest := slices.DeleteFunc(slices.Clone(c.Nodes), func(n *eidertest.Node) bool { return n == leader })
-	l.drop(leader) // whoever leads can leave, too
-	does(t, c, "cluster", "leave", socket(leader))
+	l.drop(leader) // whoever leads can leave, too, once the others are seen to be within reach
+	out := ""
+	if err := eidertest.Until("the leader may leave", func() (ok bool) {
+		var err error
+		out, err = c.Run("cluster", "leave", socket(leader))
+		return err == nil || !strings.Contains(out, "no majority within reach")
+	}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	if !leader.Wait(eidertest.Patience) {
 		t.Fatal("the node that left still runs")
 	}
