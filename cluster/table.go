@@ -146,7 +146,7 @@ func (n *Node) table() *readTable {
 	return n.lastTable.Load()
 }
 
-// tableTries bounds reading a table that changes, and changing one others change.
+// tableTries bounds reading a table that changes.
 const tableTries = 8
 
 // changeTable has f change the table through the log; f may be called again with a newer
@@ -155,36 +155,38 @@ func (n *Node) changeTable(ctx context.Context, f func(*table) error) error {
 	if _, ok := n.machine.sm.(settingReader); !ok {
 		return errNoTable
 	}
-	for range tableTries {
-		pre := record.Precondition{Kind: record.PreSettingIs, Type: record.SettingMembers}
-		next, serial, before := (&table{}).clone(), uint64(0), 0
-		if old := n.table(); old != nil {
-			next, serial, before = old.table.clone(), old.serial, int(old.first[1])
-			pre.Data = [][]byte{old.first}
-		}
-		if err := f(next); err != nil {
-			return err
-		}
-		parts, err := next.encode(serial + 1)
-		if err != nil {
-			return err
-		}
-		ops := make([]record.Op, 0, record.MaxMemberParts)
-		for i, part := range parts {
-			ops = append(ops, record.Op{Kind: record.OpSetting, Type: record.SettingMembers + record.Setting(i), Data: [][]byte{part}})
-		}
-		for i := len(parts); i < before; i++ {
-			ops = append(ops, record.Op{Kind: record.OpSetting, Type: record.SettingMembers + record.Setting(i)})
-		}
-		results, err := n.Propose(ctx, []record.Change{{Pre: []record.Precondition{pre}, Ops: ops}})
-		switch {
-		case err != nil:
-			return fmt.Errorf("change the table of members: %w", err)
-		case results[0].Status != record.Refused:
-			return nil
-		case results[0].Cause != record.CauseSetting:
-			return fmt.Errorf("change the table of members: %s", results[0].Reason)
-		}
+	var planned error
+	_, err := record.Edit(ctx, "the table of members", n.Propose, func() (c record.Change, err error) {
+		c, planned = n.planTable(f)
+		return c, planned
+	})
+	if err != nil && planned == nil {
+		return fmt.Errorf("change the table of members: %w", err)
 	}
-	return errors.New("change the table of members: others change it at the same time; try again")
+	return planned
+}
+
+// planTable is the change that f makes of the table as this node has it.
+func (n *Node) planTable(f func(*table) error) (record.Change, error) {
+	pre := record.Precondition{Kind: record.PreSettingIs, Type: record.SettingMembers}
+	next, serial, before := (&table{}).clone(), uint64(0), 0
+	if old := n.table(); old != nil {
+		next, serial, before = old.table.clone(), old.serial, int(old.first[1])
+		pre.Data = [][]byte{old.first}
+	}
+	if err := f(next); err != nil {
+		return record.Change{}, err
+	}
+	parts, err := next.encode(serial + 1)
+	if err != nil {
+		return record.Change{}, err
+	}
+	ops := make([]record.Op, 0, record.MaxMemberParts)
+	for i, part := range parts {
+		ops = append(ops, record.Op{Kind: record.OpSetting, Type: record.SettingMembers + record.Setting(i), Data: [][]byte{part}})
+	}
+	for i := len(parts); i < before; i++ {
+		ops = append(ops, record.Op{Kind: record.OpSetting, Type: record.SettingMembers + record.Setting(i)})
+	}
+	return record.Change{Pre: []record.Precondition{pre}, Ops: ops}, nil
 }

@@ -12,12 +12,13 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/eider-dns/eider/cluster/tokens"
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/nameserver/tsig"
 	"github.com/eider-dns/eider/store/record"
 )
 
-// maxAccessBody is the longest key or rule in a request, in octets.
+// maxAccessBody is the longest key, rule or token in a request, in octets.
 const maxAccessBody = 16 << 10
 
 // Key is a TSIG key with its secret. It is written to no log.
@@ -43,18 +44,25 @@ func (s *Server) handleAccess(mux *http.ServeMux) {
 		"POST /v1/rules":        s.addRule,
 		"POST /v1/rules/remove": s.removeRule,
 	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.accessRequest(w, r, do) })
+		mux.HandleFunc(pattern, s.settingRequest("keys and rules", s.access != nil, do))
 	}
 }
 
-func (s *Server) accessRequest(w http.ResponseWriter, r *http.Request, do func(context.Context, *http.Request) (any, error)) {
+// settingRequest answers requests about settings a node keeps, or not.
+func (s *Server) settingRequest(what string, kept bool, do func(context.Context, *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !kept {
+			fail(w, http.StatusNotFound, fmt.Errorf("this node keeps no %s", what))
+			return
+		}
+		s.changeSettings(w, r, do)
+	}
+}
+
+func (s *Server) changeSettings(w http.ResponseWriter, r *http.Request, do func(context.Context, *http.Request) (any, error)) {
 	timeout, err := timeoutOf(r, s.timeout)
 	if err != nil {
 		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	if s.access == nil {
-		fail(w, http.StatusNotFound, errors.New("this node keeps no keys and rules"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
@@ -62,11 +70,12 @@ func (s *Server) accessRequest(w http.ResponseWriter, r *http.Request, do func(c
 	setDeadline(http.NewResponseController(w).SetReadDeadline, bodyWait)
 	r.Body = http.MaxBytesReader(w, r.Body, maxAccessBody)
 	out, err := do(ctx, r)
-	var missing *access.NotFoundError
+	var noKey *access.NotFoundError
+	var noToken *tokens.NotFoundError
 	switch {
 	case err == nil:
 		answerJSON(w, http.StatusOK, out)
-	case errors.As(err, &missing):
+	case errors.As(err, &noKey), errors.As(err, &noToken):
 		fail(w, http.StatusNotFound, err)
 	case outcomeOf(err) != failed:
 		fail(w, http.StatusServiceUnavailable, err)

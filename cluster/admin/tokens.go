@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -21,54 +20,22 @@ type NewToken struct {
 	Expires time.Time   `json:"expires,omitzero"`
 }
 
-// maxTokenBody is the longest request for a token, in octets.
-const maxTokenBody = 4 << 10
-
 func (s *Server) handleTokens(mux *http.ServeMux) {
-	mux.HandleFunc("GET /v1/tokens", func(w http.ResponseWriter, r *http.Request) {
-		s.tokenRequest(w, r, func(context.Context) (any, error) { return s.tokens.List() })
-	})
-	mux.HandleFunc("POST /v1/tokens", func(w http.ResponseWriter, r *http.Request) {
-		s.tokenRequest(w, r, func(ctx context.Context) (any, error) { return s.addToken(ctx, w, r) })
-	})
-	mux.HandleFunc("POST /v1/tokens/remove", func(w http.ResponseWriter, r *http.Request) {
-		s.tokenRequest(w, r, func(ctx context.Context) (any, error) {
+	for pattern, do := range map[string]func(context.Context, *http.Request) (any, error){
+		"GET /v1/tokens":  func(context.Context, *http.Request) (any, error) { return s.tokens.List() },
+		"POST /v1/tokens": s.addToken,
+		"POST /v1/tokens/remove": func(ctx context.Context, r *http.Request) (any, error) {
 			res, err := s.tokens.Remove(ctx, r.URL.Query().Get("name"))
 			return Changed{Index: res.Index}, err
-		})
-	})
-}
-
-func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, do func(context.Context) (any, error)) {
-	timeout, err := timeoutOf(r, s.timeout)
-	if err != nil {
-		fail(w, http.StatusBadRequest, err)
-		return
-	}
-	if s.tokens == nil {
-		fail(w, http.StatusNotFound, errors.New("this node keeps no tokens"))
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	out, err := do(ctx)
-	var missing *tokens.NotFoundError
-	switch {
-	case err == nil:
-		answerJSON(w, http.StatusOK, out)
-	case errors.As(err, &missing):
-		fail(w, http.StatusNotFound, err)
-	case outcomeOf(err) != failed:
-		fail(w, http.StatusServiceUnavailable, err)
-	default:
-		fail(w, http.StatusBadRequest, err)
+		},
+	} {
+		mux.HandleFunc(pattern, s.settingRequest("tokens", s.tokens != nil, do))
 	}
 }
 
-func (s *Server) addToken(ctx context.Context, w http.ResponseWriter, r *http.Request) (any, error) {
-	setDeadline(http.NewResponseController(w).SetReadDeadline, bodyWait)
+func (s *Server) addToken(ctx context.Context, r *http.Request) (any, error) {
 	var in NewToken
-	if err := decodeJSON(http.MaxBytesReader(w, r.Body, maxTokenBody), &in); err != nil {
+	if err := decodeJSON(r.Body, &in); err != nil {
 		return nil, fmt.Errorf("a token to make is a JSON object of name, role and life: %w", err)
 	}
 	var life time.Duration

@@ -52,8 +52,6 @@ const (
 	secretSize = 32
 	// MaxName is the longest name in octets.
 	MaxName = 63
-	// editTries is how often a change is made again when another came between.
-	editTries = 16
 	// textSize is the length of a token as it is written.
 	textSize = len(prefix) + (secretSize*8+5)/6
 )
@@ -262,23 +260,7 @@ func checkName(name string) error {
 // edit proposes what plan makes of the current state, on condition that it is
 // still that.
 func (k *Keeper) edit(ctx context.Context, plan func(view Reader, s *state) (record.Op, error)) (record.Result, error) {
-	for range editTries {
-		change, err := k.plan(plan)
-		if err != nil {
-			return record.Result{}, err
-		}
-		results, err := k.Propose(ctx, []record.Change{change})
-		if err != nil {
-			return record.Result{}, err
-		}
-		if res := results[0]; res.Cause != record.CauseSetting {
-			if res.Status == record.Refused {
-				return res, errors.New(res.Reason)
-			}
-			return res, nil
-		}
-	}
-	return record.Result{}, errors.New("others change tokens all the time; nothing was done, try again")
+	return record.Edit(ctx, "tokens", k.Propose, func() (record.Change, error) { return k.plan(plan) })
 }
 
 func (k *Keeper) plan(plan func(view Reader, s *state) (record.Op, error)) (record.Change, error) {

@@ -134,7 +134,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			group("zone", "load, dump and manage zones", zoneLoadCommand(), zoneReplaceCommand(), zoneDumpCommand(), zoneListCommand(), zoneCreateCommand(), zoneDeleteCommand(), zoneCheckCommand(), zoneSetCommand(), zoneShowCommand(),
 				zoneHistoryCommand(), zoneDiffCommand(), zoneRollbackCommand(), zoneRefreshCommand()),
 			group("key", "add, remove and export TSIG keys", keyAddCommand(), keyListCommand(), keyRemoveCommand(), keyExportCommand(), keyInitSecretCommand()),
-			group("acl", "say who may update a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
+			group("acl", "say who may update, transfer, notify and ask a zone", aclAddCommand(), aclListCommand(), aclRemoveCommand()),
 			group("cluster", "see what the nodes do, and change which they are", clusterInitCommand(), clusterStatusCommand(), clusterMembersCommand(), clusterWaitCommand(),
 				clusterJoinCommand(), clusterLeaveCommand(), clusterRemoveCommand(), clusterReplaceCommand(), clusterPromoteCommand(), clusterDemoteCommand(),
 				clusterTransferCommand(), clusterCleanupCommand(), clusterRecoverCommand(), clusterRotateCookiesCommand()),

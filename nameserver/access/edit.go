@@ -26,9 +26,6 @@ type Editor struct {
 	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
 }
 
-// editTries is how often a change is made again before its maker is told.
-const editTries = 16
-
 var (
 	errNoView = errors.New("the node has no data yet")
 	errFull   = fmt.Errorf("there are %d already, the most there can be", record.MaxAccess)
@@ -41,23 +38,7 @@ func (e *NotFoundError) Error() string { return "there is no " + e.What }
 
 // edit proposes what plan makes of the current state.
 func (e *Editor) edit(ctx context.Context, plan func(view Reader, s *state) (record.Op, error)) (record.Result, error) {
-	for range editTries {
-		change, err := e.plan(plan)
-		if err != nil {
-			return record.Result{}, err
-		}
-		results, err := e.Propose(ctx, []record.Change{change})
-		if err != nil {
-			return record.Result{}, err
-		}
-		if res := results[0]; res.Cause != record.CauseSetting {
-			if res.Status == record.Refused {
-				return res, errors.New(res.Reason)
-			}
-			return res, nil
-		}
-	}
-	return record.Result{}, errors.New("others change keys and rules all the time; nothing was done, try again")
+	return record.Edit(ctx, "keys and rules", e.Propose, func() (record.Change, error) { return e.plan(plan) })
 }
 
 func (e *Editor) plan(plan func(view Reader, s *state) (record.Op, error)) (record.Change, error) {

@@ -1,0 +1,34 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// editTries is how often Edit makes a change again before its maker is told: more than
+// that come between only if someone does nothing else.
+const editTries = 16
+
+// Edit changes settings that many may change: it proposes what plan makes of them, on condition that
+// they are still so (PreSettingIs), and has it made again if another came between. what names them in
+// errors. An error of plan or propose ends it, a refusal for another reason too, and
+// then comes with its Result; nothing was done.
+func Edit(ctx context.Context, what string, propose func(context.Context, []Change) ([]Result, error), plan func() (Change, error)) (Result, error) {
+	for range editTries {
+		change, err := plan()
+		if err != nil {
+			return Result{}, err
+		}
+		results, err := propose(ctx, []Change{change})
+		switch {
+		case err != nil:
+			return Result{}, err
+		case results[0].Status != Refused:
+			return results[0], nil
+		case results[0].Cause != CauseSetting:
+			return results[0], errors.New(results[0].Reason)
+		}
+	}
+	return Result{}, fmt.Errorf("others change %s all the time; nothing was done, try again", what)
+}

@@ -1,0 +1,47 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestEdit(t *testing.T) {
+	lost := errors.New("lost")
+	between := Result{Status: Refused, Cause: CauseSetting}
+	for _, tt := range []struct {
+		rule     string
+		results  []Result // of one proposal after the other; the last again and again
+		propose  error
+		plan     error
+		proposed int
+		want     Status
+		err      string // part of it
+	}{
+		{"what is done is done once", []Result{{Status: OK}}, nil, nil, 1, OK, ""},
+		{"that it is so already is no error", []Result{{Status: Unchanged}}, nil, nil, 1, Unchanged, ""},
+		{"another came between twice", []Result{between, between, {Status: OK}}, nil, nil, 3, OK, ""},
+		{"others come between for ever", []Result{between}, nil, nil, editTries, 0, "others change things all the time"},
+		{"a rule is against it", []Result{{Status: Refused, Cause: CauseRule, Reason: "a rule"}}, nil, nil, 1, Refused, "a rule"},
+		{"it could not be proposed", []Result{{}}, lost, nil, 1, 0, "lost"},
+		{"there is nothing to propose", []Result{{}}, nil, lost, 0, 0, "lost"},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			proposed, planned := 0, 0
+			res, err := Edit(t.Context(), "things", func(context.Context, []Change) ([]Result, error) {
+				proposed++
+				if tt.propose != nil {
+					return nil, tt.propose
+				}
+				return tt.results[min(proposed, len(tt.results))-1:][:1], nil
+			}, func() (Change, error) {
+				planned++
+				return Change{}, tt.plan
+			})
+			if proposed != tt.proposed || planned != max(1, tt.proposed) || res.Status != tt.want || (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("planned %d times, proposed %d, %v, %v", planned, proposed, res.Status, err)
+			}
+		})
+	}
+}
