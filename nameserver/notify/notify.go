@@ -11,6 +11,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
@@ -182,6 +183,7 @@ type job struct {
 	again bool        // it has changed since the last message
 	id    uint16      // of the last message
 	asked *tsig.Asked // of the last message, if it was signed
+	bad   error       // about the last reply that could not be believed
 	at    int         // in the queue
 }
 
@@ -381,7 +383,11 @@ func (st *state) send(now time.Time) {
 		return
 	case j.tries >= maxTries:
 		st.s.count.failed.Add(1)
-		st.complain(j, "no answer")
+		why := "no answer"
+		if j.bad != nil {
+			why = fmt.Sprintf("no answer that is to be believed; the last: %v", j.bad)
+		}
+		st.complain(j, why)
 		st.end(j)
 		return
 	}
@@ -445,10 +451,11 @@ func (st *state) answered(r reply, now time.Time) {
 	}
 	if j.asked != nil {
 		if _, err := j.asked.Check(r.msg, now); err != nil {
-			st.complain(j, err.Error())
-			return // another may come, from who has the key
+			j.bad = err // anyone can send one over UDP; the right one may come yet
+			return
 		}
 	}
+	j.bad = nil
 	delete(st.awaited, awaitedKey{r.from, a.id})
 	j.tries = 0
 	if a.rcode == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -39,6 +40,7 @@ type bench struct {
 	*Sender
 	store   *storetest.Store
 	leading atomic.Bool
+	said    strings.Builder // in the log; to be read after Close
 }
 
 func newBench(t *testing.T) *bench {
@@ -58,6 +60,7 @@ func newBench(t *testing.T) *bench {
 	}
 	cache := access.NewCache(sealed)
 	b.Sender = New(Options{
+		Log:  slog.New(slog.NewTextHandler(&b.said, nil)),
 		View: func() View { return b.store.View() }, Leading: b.leading.Load, Own: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.3:53")},
 		Access: func() *access.Snapshot {
 			v := b.store.View()
@@ -258,6 +261,54 @@ func TestRetry(t *testing.T) {
 		t.Fatalf("got %v, then %v", m, again)
 	}
 	until(t, "it has ended", func() bool { st := b.Stats(); return st.Refused == 1 && st.Waiting == 0 })
+}
+
+// RFC 8945 section 5.3.2: replies with a signature of somebody else, and errors nobody signed, are passed over. They
+// neither end the wait, nor keep the right reply from being taken, nor are they complained about.
+func TestForgedReplies(t *testing.T) {
+	b := newBench(t)
+	s := newSecondary(t)
+	b.set(t, "other.test.", s.at()+"%k")
+	b.leading.Store(true)
+	buf := make([]byte, 4096)
+	n, from, err := s.ReadFrom(buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := new(dns.Msg)
+	if err := m.Unpack(buf[:n]); err != nil {
+		t.Fatal(err)
+	}
+	reply := func(rcode int, secret []byte) {
+		r := new(dns.Msg)
+		r.SetReply(m)
+		r.Rcode = rcode
+		r.SetTsig("k.", m.IsTsig().Algorithm, 300, time.Now().Unix())
+		var raw []byte
+		var err error
+		if secret == nil { // BADSIG, without a MAC
+			r.IsTsig().Error = dns.RcodeBadSig
+			raw, err = r.Pack()
+		} else {
+			raw, _, err = dns.TsigGenerate(r, base64.StdEncoding.EncodeToString(secret), m.IsTsig().MAC, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.WriteTo(raw, from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		reply(dns.RcodeRefused, []byte("of somebody else"))
+		reply(dns.RcodeNotAuth, nil)
+	}
+	reply(dns.RcodeSuccess, keySecret)
+	until(t, "the right reply is taken", func() bool { return b.Stats().Answered == 1 })
+	b.Close()
+	if st := b.Stats(); st.Sent != 1 || st.Refused+st.Failed > 0 || b.said.Len() > 0 {
+		t.Errorf("counted %+v, said %q", st, b.said.String())
+	}
 }
 
 // A node that does not lead tells nobody; one that begins to tells of what changed

@@ -57,7 +57,8 @@ func (a *Asked) begin(prior []byte) {
 
 // Check takes the next message of the reply; end is where it ends without its TSIG
 // record. One without a signature may be used only when a later one was good (RFC
-// 8945 section 5.3.1): Settled tells. After an error the exchange is over.
+// 8945 section 5.3.1): Settled tells. A message that is refused leaves no trace, so over UDP, where anyone
+// can send one, it is passed over and the right one waited for (RFC 8945 section 5.3.2); over TCP the exchange is over.
 func (a *Asked) Check(msg []byte, now time.Time) (end int, err error) {
 	at, err := lastRecord(msg)
 	switch {
@@ -87,16 +88,20 @@ func (a *Asked) Check(msg []byte, now time.Time) (end int, err error) {
 	if err := r.size(); err != nil {
 		return 0, err
 	}
-	a.sum.Write(binary.BigEndian.AppendUint16(nil, r.id))
-	a.sum.Write(msg[2:10])
-	a.sum.Write(binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(msg[10:])-1))
-	a.sum.Write(msg[headerSize:at])
-	if a.first {
-		a.sum.Write(variables(a.key, r.time, r.fudge, code, msg[otherStart:]))
-	} else {
-		a.sum.Write(appendTime(nil, r.time, r.fudge))
+	sum, err := a.sum.(hash.Cloner).Clone() // every HMAC of the table can be cloned
+	if err != nil {
+		return 0, err
 	}
-	want := a.sum.Sum(nil)
+	sum.Write(binary.BigEndian.AppendUint16(nil, r.id))
+	sum.Write(msg[2:10])
+	sum.Write(binary.BigEndian.AppendUint16(nil, binary.BigEndian.Uint16(msg[10:])-1))
+	sum.Write(msg[headerSize:at])
+	if a.first {
+		sum.Write(variables(a.key, r.time, r.fudge, code, msg[otherStart:]))
+	} else {
+		sum.Write(appendTime(nil, r.time, r.fudge))
+	}
+	want := sum.Sum(nil)
 	nowAt, allowed := uint64(max(now.Unix(), 0)), uint64(min(r.fudge, maxFudge))
 	switch {
 	case len(r.mac) < a.key.MinMAC || !hmac.Equal(want[:len(r.mac)], r.mac):

@@ -372,6 +372,33 @@ func TestAsked(t *testing.T) {
 			t.Error("taken")
 		}
 	})
+	for a := MD5; a < algorithms; a++ {
+		t.Run("RFC 8945 5.3.2: what is refused is passed over, "+a.String(), func(t *testing.T) {
+			k := key(a)
+			query, asked := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
+			r, _, err := Verify(query, finding(k), now)
+			if err != nil || !r.Good() {
+				t.Fatal(err)
+			}
+			signer := r.Signer()
+			for i := range 3 {
+				good := signer.Sign(bytes.Clone(plain), now)
+				forged := bytes.Clone(good)
+				forged[3] ^= 5
+				for range 3 {
+					if _, err := asked.Check(forged, now); err == nil {
+						t.Fatal("taken")
+					}
+					if _, err := asked.Check(good[:len(good)-3], now); err == nil {
+						t.Fatal("taken, though it is cut off")
+					}
+				}
+				if _, err := asked.Check(good, now); err != nil || !asked.Settled() {
+					t.Errorf("message %d after forged ones: %v", i, err)
+				}
+			}
+		})
+	}
 	for _, code := range []Error{BadKey, BadSig, BadTime} {
 		t.Run("RFC 8945 5.3.2: the server answers "+code.String(), func(t *testing.T) {
 			query, a := Ask([]byte{0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, k, now)
