@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 )
 
 // The commit hint says up to where this node applied its own log. It is written
@@ -28,7 +30,11 @@ var (
 type hint struct {
 	file *os.File
 	log  token
-	at   uint64 // what the file says
+
+	mu     sync.Mutex // held while writing
+	at     uint64     // what the file says
+	want   uint64     // what it should say
+	failed atomic.Pointer[error]
 }
 
 func openHint(dir string, log token) (*hint, error) {
@@ -38,6 +44,7 @@ func openHint(dir string, log token) (*hint, error) {
 	}
 	h := &hint{file: f, log: log}
 	h.at = h.read()
+	h.want = h.at
 	return h, nil
 }
 
@@ -81,19 +88,46 @@ func soundHint(b []byte) bool {
 
 // write never takes the hint back: a replay begins below it, and may be killed too.
 func (h *hint) write(index uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if index <= h.at {
 		return nil
 	}
+	h.want = index
+	return h.put(index)
+}
+
+// again writes what could not be written before. A cluster where nothing changes would never try.
+func (h *hint) again() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.at < h.want {
+		_ = h.put(h.want) // trouble tells
+	}
+}
+
+// trouble is why the hint is behind, nil if it is not. It waits for no disk.
+func (h *hint) trouble() error {
+	if err := h.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (h *hint) put(index uint64) error {
 	var b [hintSize]byte
 	copy(b[:], hintMagic[:])
 	binary.BigEndian.PutUint64(b[4:], index)
 	copy(b[12:], h.log[:])
 	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
 	_, err := h.file.WriteAt(b[:], 0)
-	if err == nil {
-		h.at = index
+	if err != nil {
+		h.failed.Store(&err)
+		return err
 	}
-	return err
+	h.at = index
+	h.failed.Store(nil)
+	return nil
 }
 
 func (h *hint) close() error { return h.file.Close() }

@@ -76,11 +76,13 @@ type identity struct {
 	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field
 }
 
-// identityStore keeps the identity in its file. Safe for concurrent use.
+// identityStore keeps the identity in its file. Safe for concurrent use; who reads never waits for the disk.
 type identityStore struct {
-	path string
-	mu   sync.Mutex
-	id   identity
+	path    string
+	writing sync.Mutex // held through each change
+	mu      sync.Mutex // guards what follows
+	id      identity
+	failed  error // why the file could not be written last; what was to change then is not, whoever wanted it tries again
 }
 
 // openIdentity reads the identity of dir, or makes one for a directory that holds
@@ -93,7 +95,7 @@ func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
 			return nil, fmt.Errorf("%w: %s holds a log but no %s, so it cannot be told whose it is; move %s away to let this node join anew", ErrForeign, dir, identityFile, logFile)
 		}
 		s.id = identity{ID: id, Incarnation: newToken(), Name: c.Cluster, Cluster: clusterToken(c), Nodes: map[string]token{}}
-		return s, s.save()
+		return s, s.change(func(*identity) {})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the node's identity: %w", err)
@@ -118,8 +120,7 @@ func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
 		return nil, fmt.Errorf("%w: %s belongs to cluster %q and the config says %q", ErrForeign, dir, s.id.Name, c.Cluster)
 	}
 	if want := clusterToken(c); !s.id.Admitted && s.id.Promise == nil && s.id.Cluster != want {
-		s.id.Cluster = want // the list of nodes was changed before the first start
-		return s, s.save()
+		return s, s.change(func(i *identity) { i.Cluster = want }) // the list of nodes was changed before the first start
 	}
 	return s, nil
 }
@@ -134,16 +135,33 @@ func (s *identityStore) get() identity {
 
 // change applies f and writes the file. On an error nothing is changed.
 func (s *identityStore) change(f func(*identity)) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	id := s.get()
+	f(&id)
+	err := id.write(s.path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.id
-	old.Nodes = maps.Clone(s.id.Nodes)
-	f(&s.id)
-	if err := s.saveLocked(); err != nil {
-		s.id = old
-		return err
+	s.failed = err
+	if err != nil {
+		return fmt.Errorf("write the node's identity: %w", err)
 	}
+	s.id = id
 	return nil
+}
+
+// again writes the file once more if the last time failed: it may be another than the one in memory, and nobody may try for long.
+func (s *identityStore) again() {
+	if s.trouble() != nil {
+		_ = s.change(func(*identity) {}) // trouble tells
+	}
+}
+
+// trouble is why the file could not be written last, nil if it could.
+func (s *identityStore) trouble() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // meet checks the incarnation of another node against the one known, and
@@ -200,25 +218,17 @@ func (s *identityStore) forget(servers []raft.Server) error {
 	})
 }
 
-func (s *identityStore) save() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.saveLocked()
-}
-
-func (s *identityStore) saveLocked() error {
-	s.id.Sum = noSum
-	b, err := json.MarshalIndent(&s.id, "", "  ")
+// write puts the identity in place of the file.
+func (i *identity) write(path string) error {
+	i.Sum = noSum
+	b, err := json.MarshalIndent(i, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write the node's identity: %w", err)
+		return err
 	}
 	b = append(b, '\n')
-	s.id.Sum = sealIdentity(b)
-	copy(b[sumAt(b):], s.id.Sum)
-	if err := writeDurable(s.path, b); err != nil {
-		return fmt.Errorf("write the node's identity: %w", err)
-	}
-	return nil
+	i.Sum = sealIdentity(b)
+	copy(b[sumAt(b):], i.Sum)
+	return writeDurable(path, b)
 }
 
 // writeDurable replaces a file wholly or not at all.

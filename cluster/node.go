@@ -149,6 +149,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n.port.wg.Add(1)
 	go n.port.run()
 	go n.supervise(r)
+	n.port.wg.Go(n.retryWrites)
 	return n, nil
 }
 

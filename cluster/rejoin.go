@@ -53,8 +53,15 @@ func (n *Node) openAgain() (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, there, err := r.logs.logID(); there || err != nil {
+	switch _, there, err := r.logs.logID(); {
+	case err != nil:
 		return r, err
+	case there: // without a log that takes writes Raft would only fail again, with a vote that cannot be kept in between
+		boot := n.identity.get().Boot
+		if err := r.logs.mark(boot, boot); err != nil {
+			return nil, errors.Join(fmt.Errorf("the log takes no writes: %w", err), r.close())
+		}
+		return r, nil
 	}
 	logID, err := n.claimLog(r.logs, n.machine.sm) // of a new incarnation of this node
 	if err != nil {

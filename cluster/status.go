@@ -54,7 +54,11 @@ type Status struct {
 	ClusterLevel uint16 `json:"cluster_level"` // what all nodes can, as far as it has applied; 0: not said yet
 	StalenessMS  int64  `json:"staleness_ms"`  // since a leader was heard of; 0 on the leader, -1 if never
 
+	LeftBehind uint64 `json:"left_behind,omitempty"` // epoch of a recovery that left this disk behind; 0: none known
+
 	Diverged uint64 `json:"diverged,omitempty"` // first index a leader knows at which its content is not that of the others; 0: none
+
+	Troubles []string `json:"troubles,omitempty"` // what its disk does not take now; each ends by itself with its cause
 
 	Aside []Aside `json:"aside,omitempty"` // files put aside since the start
 }
@@ -88,6 +92,10 @@ func (n *Node) status() Status {
 		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Level: FeatureLevel, ClusterLevel: n.level(), Aside: slices.Clone(n.aside), Diverged: n.diverged.Load(),
 	}
 	n.mu.Unlock()
+	s.Troubles = n.troubles()
+	if id.Behind > id.Epoch {
+		s.LeftBehind = id.Behind
+	}
 	s.Durable = n.durable()
 	if sm, ok := n.machine.sm.(summed); ok {
 		if at, sum := sm.CheckpointSum(); at == s.Durable {
@@ -166,29 +174,28 @@ func (n *Node) onStatus(from hello, payload []byte) ([]byte, error) {
 		if err := json.Unmarshal(payload, &note); err != nil {
 			return nil, fmt.Errorf("%w: %w", errFrame, err)
 		}
-		if err := n.heed(from, note); err != nil {
-			return nil, err
-		}
+		n.heed(from, note)
 		answer.Chain = n.chain()
 	}
 	answer.Status = n.status()
 	return json.Marshal(answer)
 }
 
-// heed takes over what a leader says, if it is one of this term or a newer.
-func (n *Node) heed(from hello, note leaderNote) error {
+// heed takes over what a leader says, if it is one of this term or a newer. A disk that does not take it is a trouble of
+// this node, which answers all the same: it is not out of reach, and the leader says it again with the next poll.
+func (n *Node) heed(from hello, note leaderNote) {
 	r := n.running.Load()
 	if r == nil || note.Term < r.raft.CurrentTerm() || len(note.Nodes) > config.MaxNodes {
-		return nil
+		return
 	}
 	if l, _ := n.leaderNow(); l.id != from.ID {
-		return nil
+		return
 	}
 	n.safe.Store(note.Safe)
 	if note.Diverged != nil {
 		n.setDiverged(note.Diverged[n.id])
 	}
-	return errors.Join(n.identity.learn(note.Nodes), n.identity.forget(r.servers()))
+	_ = errors.Join(n.identity.learn(note.Nodes), n.identity.forget(r.servers())) // troubles tells
 }
 
 func (n *Node) reportNow() []byte {

@@ -29,6 +29,7 @@ type NodeStatus struct {
 	LogLast      uint64 `json:"log_last"`
 	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
 
+	LeftBehind       uint64    `json:"left_behind,omitempty"`   // epoch of a recovery of the cluster that left its disk behind: it answers from before that
 	Diverged         uint64    `json:"diverged,omitempty"`      // first index known at which its content is not that of the other nodes
 	Level            uint16    `json:"level,omitempty"`         // feature level its build can apply; 0: a build from before levels
 	ClusterLevel     uint16    `json:"cluster_level,omitempty"` // what all nodes can: changes need no more
@@ -46,6 +47,7 @@ type NodeStatus struct {
 	RaftAddr   string   `json:"raft_addr,omitempty"`
 	Error      string   `json:"error,omitempty"` // why it could not be asked, or what is wrong with it
 
+	Troubles []string        `json:"troubles,omitempty"`  // what its disk does not take now, while it goes on answering
 	SetAside []cluster.Aside `json:"set_aside,omitempty"` // files that were damaged or another's, since the start of the process
 }
 
@@ -174,9 +176,9 @@ func (z *zoneCount) count(view Reader) int {
 // StatusOf is the part of a node's status its cluster side knows.
 func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
-		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, Epoch: st.Epoch, Voters: st.Voters, NonVoters: st.NonVoters, RaftAddr: st.Address, Error: st.Reason,
+		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, Epoch: st.Epoch, Voters: st.Voters, NonVoters: st.NonVoters, RaftAddr: st.Address, Error: st.Reason, Troubles: st.Troubles,
 		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
-		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel, Diverged: st.Diverged,
+		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel, Diverged: st.Diverged, LeftBehind: st.LeftBehind,
 	}
 	if d, ok := st.Staleness(); ok {
 		out.Staleness = d.Seconds()

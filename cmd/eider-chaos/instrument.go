@@ -46,13 +46,16 @@ func instrumentation() []edit {
 		{std, "time/time.go", "func Now() Time {\n\tsec, nsec, mono := runtimeNow()", "// ChaosOffset is how far the wall clock is off, in seconds.\nvar ChaosOffset int64\n\nfunc Now() Time {\n\tsec, nsec, mono := runtimeNow()\n\tsec += ChaosOffset"},
 		{boltModule, "bolt_linux.go", "\treturn syscall.Fdatasync(int(db.file.Fd()))", "\tChaosSync()\n\treturn syscall.Fdatasync(int(db.file.Fd()))"},
 		{boltModule, "tx.go", "\t// Write meta to disk.\n\tif err = tx.writeMeta()", "\tif p := tx.db.path; len(p) > 7 {\n\t\tChaosPoint(\"commit\" + \"-\" + strings.TrimLeft(p[len(p)-8:], \"/\"))\n\t}\n\t// Write meta to disk.\n\tif err = tx.writeMeta()"},
-		{boltModule, "chaos.go", "", "package bbolt\n\nvar ChaosPoint = func(string) {}\nvar ChaosSync = func() {}\n"},
+		{boltModule, "chaos.go", "", "package bbolt\n\nvar ChaosPoint = func(string) {}\nvar ChaosSync = func() {}\nvar ChaosFail = func(string) error { return nil }\n"},
+		{boltModule, "db.go", "\tdb.ops.writeAt = db.file.WriteAt\n", "\tdb.ops.writeAt = func(b []byte, at int64) (int, error) {\n\t\tif err := ChaosFail(db.path); err != nil {\n\t\t\treturn 0, err\n\t\t}\n\t\treturn db.file.WriteAt(b, at)\n\t}\n"},
+		{ourModule, "cluster/identity.go", "\t_, err = f.Write(data)\n", "\t_, err = f.Write(data)\n\terr = errors.Join(err, chaosFail(path))\n"},
+		{ourModule, "cluster/hint.go", "\t_, err := h.file.WriteAt(b[:], 0)\n", "\terr := chaosFail(h.file.Name())\n\tif err == nil {\n\t\t_, err = h.file.WriteAt(b[:], 0)\n\t}\n"},
 		{ourModule, "store/record/chaos.go", "", ordersSource},
 		{ourModule, "checkpoint/snapshots.go", "\tif err := s.file.Sync(); err != nil {", "\trecord.ChaosDamage(s.file.Name())\n\tif err := s.file.Sync(); err != nil {"},
 		{ourModule, "checkpoint/snapshots.go", "\t\"github.com/eider-dns/eider/store\"\n", "\t\"github.com/eider-dns/eider/store\"\n\t\"github.com/eider-dns/eider/store/record\"\n"},
 	}
 	for _, p := range []string{"store", "checkpoint", "cluster"} {
-		edits = append(edits, edit{ourModule, p + "/chaos.go", "", "package " + p + "\n\nimport \"github.com/eider-dns/eider/store/record\"\n\nfunc chaosPoint(name string) { record.ChaosPoint(name) }\n"})
+		edits = append(edits, edit{ourModule, p + "/chaos.go", "", "package " + p + "\n\nimport \"github.com/eider-dns/eider/store/record\"\n\nfunc chaosPoint(name string) { record.ChaosPoint(name) }\n\nfunc chaosFail(path string) error { return record.ChaosFail(path) }\n"})
 	}
 	for _, p := range points {
 		edits = append(edits, p.edits...)

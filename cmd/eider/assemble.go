@@ -247,18 +247,6 @@ func (n *node) stateFigures() (checkpoint.Stats, bool) {
 	return fsm.Stats(), true
 }
 
-// readiness is nil while this node may take queries: it answers, and has had
-// something to answer from. Whether there is a quorum does not matter for that.
-func (n *node) readiness() error {
-	switch {
-	case n.since.Load() == nil:
-		return errors.New("not answering yet")
-	case n.store.Applied() == 0:
-		return errors.New("no data yet: nothing of the cluster has reached this node")
-	}
-	return nil
-}
-
 // join builds the view in memory, makes the state machine over it, and starts Raft.
 func (n *node) join(ctx context.Context) error {
 	s := n.settings

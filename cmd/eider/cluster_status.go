@@ -96,6 +96,12 @@ func showCluster(ctx context.Context, c *cli.Context, node *admin.Client) error 
 	}
 	for _, n := range st.Nodes {
 		warnExpiry(c, n)
+		if n.Role != admin.RoleUnreachable && n.Error != "" {
+			line(c, "node %s: %s", n.ID, n.Error)
+		}
+		for _, trouble := range n.Troubles {
+			line(c, "node %s: %s", n.ID, trouble)
+		}
 		for _, a := range n.SetAside {
 			line(c, "node %s: %s was put aside as %s: %s", n.ID, a.File, a.To, a.Why)
 		}

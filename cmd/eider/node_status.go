@@ -29,7 +29,7 @@ func (n *node) status() admin.NodeStatus {
 		if f := fsm.Stats(); f.Halted != "" {
 			st.Error = f.Halted
 		} else if f.FoldError != "" {
-			st.Error = f.FoldError
+			st.Troubles = append(st.Troubles, storeFile+" cannot be written: "+f.FoldError+"; changes stay in memory and in the log")
 		}
 	}
 	return st

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,8 +30,8 @@ const (
 	maxConns = 64
 )
 
-// Ready tells whether the node may take queries, and why not.
-type Ready func() error
+// Ready tells whether the node may take queries, and why not; and what is wrong with it though it may.
+type Ready func() (but []string, err error)
 
 // Listener serves /metrics, /health, /ready and /debug/pprof/ on an address.
 type Listener struct {
@@ -113,13 +114,15 @@ func Handler(from Sources, ready Ready) http.Handler {
 		text(w, http.StatusOK, "alive")
 	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
+		var but []string
 		if ready != nil {
-			if err := ready(); err != nil {
+			var err error
+			if but, err = ready(); err != nil {
 				text(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
 				return
 			}
 		}
-		text(w, http.StatusOK, "ready")
+		text(w, http.StatusOK, strings.Join(append([]string{"ready"}, but...), "\nbut "))
 	})
 	mux.HandleFunc("GET /debug/pprof/", local(pprof.Index))
 	mux.HandleFunc("GET /debug/pprof/cmdline", local(pprof.Cmdline))

@@ -80,6 +80,8 @@ var (
 	termDesc         = desc("raft_term", "Raft term.")
 	commitDesc       = desc("raft_commit_index", "Index of the last entry known to be committed.")
 	divergedDesc     = desc("diverged", "1 if the leader found that this node's content is not that of the others at the same index.")
+	leftBehindDesc   = desc("left_behind", "1 if the cluster was recovered without this node's disk, so that it answers from before that.")
+	troublesDesc     = desc("disk_troubles", "Kinds of files the disk takes no writes to now, while the node goes on answering; cluster status names them.")
 	asideDesc        = desc("files_set_aside", "Files of the data folder that were damaged or another's, and were put aside since the start of the process.")
 	appliedDesc      = desc("applied_index", "Index of the last entry the answers come from.")
 	checkpointedDesc = desc("checkpointed_index", "Index of the last entry that is durable in the store.")
@@ -106,7 +108,7 @@ var (
 	operatorsDesc   = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc     = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc       = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, leftBehindDesc, troublesDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported  = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -235,6 +237,8 @@ func (s sink) status(st admin.NodeStatus) {
 	s.gauge(termDesc, float64(st.Term))
 	s.gauge(commitDesc, float64(st.Commit))
 	s.gauge(divergedDesc, flag(st.Diverged > 0))
+	s.gauge(leftBehindDesc, flag(st.LeftBehind > 0))
+	s.gauge(troublesDesc, float64(len(st.Troubles)))
 	s.gauge(asideDesc, float64(len(st.SetAside)))
 	s.gauge(appliedDesc, float64(st.Applied))
 	s.gauge(checkpointedDesc, float64(st.Checkpointed))

@@ -122,9 +122,12 @@ func TestPaths(t *testing.T) {
 		{"nothing else", "/", "127.0.0.1:1", nil, 404},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			code, body := get(t, Handler(Sources{}, func() error { return tt.ready }), tt.path, tt.from)
+			code, body := get(t, Handler(Sources{}, func() ([]string, error) { return []string{"its disk is full"}, tt.ready }), tt.path, tt.from)
 			if code != tt.want {
 				t.Errorf("%s: %d, want %d: %s", tt.path, code, tt.want, body)
+			}
+			if code == 200 && tt.path == "/ready" && body != "ready\nbut its disk is full\n" {
+				t.Errorf("%q does not say what is wrong", body)
 			}
 			if code == 503 && !strings.Contains(body, notReady.Error()) {
 				t.Errorf("%q does not say why", body)
