@@ -149,7 +149,7 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 		w.down.View, w.down.zones = view, *down
 		shown = &w.down
 	}
-	if rules := s.guards.Load(); rules == nil {
+	if rules := s.o.Guards(view); rules == nil {
 		lookup.Resolve(shown, &m.q, &w.answer)
 	} else {
 		lookup.Resolve(w.guarded.over(shown, rules, access.Who{From: w.from.Unmap(), Key: w.signed.key}), &m.q, &w.answer)

@@ -36,15 +36,6 @@ type signedBy struct {
 	size int         // octets of the answer's signature, at the most
 }
 
-// SetGuards has queries be answered by the rules of a Snapshot; nil, or one without any
-// rule about queries, lets everyone ask.
-func (s *Server) SetGuards(rules *access.Snapshot) {
-	if rules != nil && !rules.GuardsQueries() {
-		rules = nil
-	}
-	s.guards.Store(rules)
-}
-
 // setAside tells whether a message that is no good query is one for aside: what is signed
 // gets a signed answer, whatever is wrong with it.
 func (s *Server) setAside(w *scratch, packet []byte) bool {

@@ -161,8 +161,9 @@ func TestGuardedZones(t *testing.T) {
 	rules := withKeys(t,
 		access.Rule{Zone: record.MustName("inner.test."), Key: record.MustName("good."), Allow: access.Query},
 		access.Rule{Zone: record.MustName("outer.test."), Key: record.MustName("good."), Allow: access.Transfer})
-	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return st.View() }, Access: rules})
-	s.SetGuards(rules())
+	var with atomic.Pointer[access.Snapshot]
+	with.Store(rules())
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return st.View() }, Access: rules, Guards: func(View) *access.Snapshot { return with.Load() }})
 	for _, tt := range []struct {
 		name, key string
 		rcode     int
@@ -199,7 +200,7 @@ func TestGuardedZones(t *testing.T) {
 			}
 		}
 	}
-	s.SetGuards(nil)
+	with.Store(nil)
 	if r := new(dns.Msg); r.Unpack(s.Handle(mustPack(t, "www.inner.test."), nil, UDP)) != nil || len(r.Answer) != 1 {
 		t.Errorf("without rules: %v", r)
 	}

@@ -64,6 +64,9 @@ type Options struct {
 	// One in neither may, unless Allow names any. Others get REFUSED with EDE 18.
 	Allow, Deny []netip.Prefix
 
+	// Guards gives the rules about queries that go with a view, nil for none: everyone may ask then. It is on the way of a
+	// query, so it must not lock. Without it everyone may ask.
+	Guards func(v View) *access.Snapshot
 	// Access gives the keys and rules of now; nil: there are none, and no signature is good.
 	Access func() *access.Snapshot
 	// Transfer answers AXFR and IXFR questions (RFC 5936, RFC 1995) by as many messages as it sends;
@@ -112,8 +115,7 @@ type Server struct {
 	tcp      limiter
 	updates  updates
 	asides   asides
-	guards   atomic.Pointer[access.Snapshot] // nil: no rule is about queries
-	unsigned access.Seldom                   // lines about signed queries nothing can be said of
+	unsigned access.Seldom // lines about signed queries nothing can be said of
 	clock    clock
 	stale    stale
 	down     atomic.Pointer[map[uint32]struct{}] // nil: no zone is
@@ -160,6 +162,9 @@ func New(o Options) (*Server, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{o: o, log: o.Log, stats: new(stats), closed: make(chan struct{})}
+	if s.o.Guards == nil {
+		s.o.Guards = func(View) *access.Snapshot { return nil }
+	}
 	s.chaos = newChaos(o.Identity, o.Version)
 	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)
 	s.keepalive = uint16(min(o.TCPIdle/(100*time.Millisecond), math.MaxUint16))

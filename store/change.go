@@ -59,7 +59,15 @@ func (b *batchState) put(key, val []byte) bool {
 	ch := &b.ch
 	ch.undo = append(ch.undo, undo{key: ch.save(key), old: ch.save(old), had: had})
 	b.tree.put(key, val)
+	b.settle(key)
 	return true
+}
+
+// settle counts a write that may be about the settings of a zone.
+func (b *batchState) settle(key []byte) {
+	if key[0] == spaceZoneSetting {
+		b.s.settings++
+	}
 }
 
 // delete takes a key out, so that rollback can put it back.
@@ -71,6 +79,7 @@ func (b *batchState) delete(key []byte) bool {
 	ch := &b.ch
 	ch.undo = append(ch.undo, undo{key: ch.save(key), old: ch.save(old), had: true})
 	b.tree.delete(key)
+	b.settle(key)
 	return true
 }
 

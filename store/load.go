@@ -51,6 +51,7 @@ func (s *Store) Load(ctx context.Context) error {
 func (s *Store) adopt(r *resident) {
 	s.tree, s.indexer, s.counters, s.requests = r.tree, r.indexer, r.counters, r.requests
 	s.folded, s.sum = s.tree.freeze(), r.meta.Sum
+	s.settings++
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conf, confIndex := s.applied.Config, s.applied.ConfigIndex

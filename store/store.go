@@ -53,6 +53,10 @@ const (
 type Options struct {
 	// NoSync leaves folds unsynced: for tests and benchmarks, which lose nothing in a crash.
 	NoSync bool
+	// Attach makes what goes with a state for who reads it: it gets each View before anyone else sees it, and what it
+	// returns is that View's Attached. So nobody can see a state with what belongs to another. It runs
+	// on the state machine's goroutine; nil: nothing is attached.
+	Attach func(v *View) any
 }
 
 // Store is the state of one node. View may be called by any number of goroutines at any
@@ -69,6 +73,7 @@ type Store struct {
 	counters counters
 	requests requests
 	scratch  batchState
+	settings uint64 // counts changes of the settings of zones
 
 	mu      sync.Mutex // guards what follows, for moments
 	applied Meta       // what views show: Index, Term and configuration
@@ -114,6 +119,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store file %s: %w", path, err)
 	}
 	s.durable, s.applied = meta, meta
+	s.attach(v)
 	s.view.Store(v)
 	return s, nil
 }
@@ -201,8 +207,15 @@ func (s *Store) View() *View {
 
 // publish makes root the newest state; the file-backed view of the start goes when its last user does.
 func (s *Store) publish(index uint64) {
-	old := s.view.Swap(&View{index: index, root: s.tree.root, entries: s.tree.entries, names: s.indexer.freeze()})
-	old.Close()
+	v := &View{index: index, root: s.tree.root, entries: s.tree.entries, names: s.indexer.freeze(), settings: s.settings}
+	s.attach(v)
+	s.view.Swap(v).Close()
+}
+
+func (s *Store) attach(v *View) {
+	if s.o.Attach != nil {
+		v.attached = s.o.Attach(v)
+	}
 }
 
 // Applied is the index of the last entry that views show.
@@ -254,7 +267,7 @@ func (s *Store) Advance(index, term uint64) {
 	}
 	s.applied.Index, s.applied.Term = index, term
 	if v := s.view.Load(); s.loaded { // under mu, as every publication of a later index
-		s.view.Store(&View{index: index, root: v.root, entries: v.entries, names: v.names})
+		s.view.Store(&View{index: index, root: v.root, entries: v.entries, names: v.names, settings: v.settings, attached: v.attached})
 	}
 }
 
@@ -271,7 +284,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	if !loaded {
-		s.view.Swap(&View{index: s.applied.Index, root: newTree().root, names: newIndexer().freeze()}).Close()
+		v := &View{index: s.applied.Index, root: newTree().root, names: newIndexer().freeze()}
+		s.attach(v)
+		s.view.Swap(v).Close()
 	}
 	err := s.db.Close()
 	s.closings.Wait()

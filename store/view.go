@@ -18,12 +18,22 @@ type View struct {
 	entries int
 	names   names // of root
 
+	settings uint64
+	attached any
+
 	file *fileView    // instead of root
 	refs atomic.Int64 // users of file and one for the store; 0: ended
 }
 
 // Index is the log index of the last entry the view shows.
 func (v *View) Index() uint64 { return v.index }
+
+// Settings is the same number in two views of one Store, of this process, if every zone has the same settings in
+// both. So who goes by settings alone can do nothing while it stays.
+func (v *View) Settings() uint64 { return v.settings }
+
+// Attached is what Options.Attach made of this view.
+func (v *View) Attached() any { return v.attached }
 
 // Resident tells whether the view reads from memory.
 func (v *View) Resident() bool { return v.file == nil }

@@ -129,6 +129,7 @@ func (b *batchState) dropZoneSettings(apexKey []byte) {
 	prefix := append([]byte{spaceZoneSetting}, apexKey...)
 	// Between a name and its settings stands 0, which begins no label of a name below it.
 	b.tree.deleteRange(append(bytes.Clone(prefix), 0), append(prefix, 1))
+	b.settle(prefix)
 }
 
 // laterSerial is given if it is after last, else what the policy of the zone makes of last.

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +57,65 @@ func TestZoneSettings(t *testing.T) {
 		{rule: "a policy nobody knows", ops: []record.Op{zoneSet(apex, record.ZoneSerialPolicy, "lunar")}, status: record.Refused, cause: record.CauseRule},
 		{rule: "undone with the rest of a refused change", ops: []record.Op{a, {Kind: record.OpRemoveName, Owner: name("else.where.")}}, status: record.Refused, cause: record.CauseNoZone},
 	})
+}
+
+// The number of a view is another one after every change of a setting of a zone, and after a snapshot; what goes with a
+// view is made of it before anyone sees it.
+func TestWhatGoesWithViews(t *testing.T) {
+	var made atomic.Pointer[store.View]
+	path := filepath.Join(t.TempDir(), "a.db")
+	s, err := store.Open(path, store.Options{NoSync: true, Attach: func(v *store.View) any { made.Store(v); return v.Index() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	last, index := uint64(0), uint64(0)
+	check := func(rule string, moves bool) {
+		t.Helper()
+		v := s.View()
+		defer v.Close()
+		if (v.Settings() != last) != moves {
+			t.Errorf("%s: the number went from %d to %d", rule, last, v.Settings())
+		}
+		if last = v.Settings(); v.Attached() != v.Index() {
+			t.Errorf("%s: at index %d with %v", rule, v.Index(), v.Attached())
+		}
+	}
+	apply := func(rule string, moves bool, ops ...record.Op) {
+		t.Helper()
+		index++
+		b, err := (&record.Change{Ops: ops}).AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res := s.Apply([]store.Entry{{Index: index, Term: 1, Time: 1, Changes: [][]byte{b}}})[0][0]; res.Status != record.OK {
+			t.Fatalf("%s: %v %s", rule, res.Status, res.Reason)
+		}
+		check(rule, moves)
+	}
+	check("from the file", false)
+	if err := s.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("in memory", true)
+	soa := append([]byte("\x00\x00"), make([]byte, 20)...)
+	apply("a zone without settings", false, record.Op{Kind: record.OpZoneCreate, Owner: name("example.org."), Data: [][]byte{soa, []byte("\x00")}})
+	apply("a setting", true, zoneSet("example.org.", record.ZoneNotify, "a"))
+	apply("a record", false, storetest.Add(t, "www.example.org. 60 A 192.0.2.1")...)
+	apply("another value", true, zoneSet("example.org.", record.ZoneNotify, "b"))
+	apply("taken away", true, zoneSet("example.org.", record.ZoneNotify))
+	apply("a setting again", true, zoneSet("example.org.", record.ZoneNotify, "c"))
+	s.Advance(index+1, 1)
+	if v := s.View(); v.Settings() != last || v.Attached() != index {
+		t.Errorf("an entry without changes: number %d after %d, with %v", v.Settings(), last, v.Attached())
+	}
+	index++
+	apply("the zone is deleted", true, record.Op{Kind: record.OpZoneDelete, Owner: name("example.org.")})
+	v := s.View()
+	defer v.Close()
+	if made.Load() != v {
+		t.Error("another view was published than the one something was made for")
+	}
 }
 
 // A setting stays while the content of its zone is replaced, moves no serial, goes with the

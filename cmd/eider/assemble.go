@@ -48,6 +48,7 @@ type node struct {
 	audit     *admin.Audit
 	keys      *pki.Keeper // certificates; nil without "tls"
 	dns       *nameserver.Server
+	secret    *access.Secret
 	access    *access.Cache
 	updates   *update.Server
 	transfers *transfer.Server
@@ -66,7 +67,8 @@ type node struct {
 }
 
 func newNode(s *settings) *node {
-	return &node{settings: s, late: newLateProposer(), log: s.log.With(slog.String("node", s.node.ID))}
+	secret := access.NewSecret(s.config.SecretFile)
+	return &node{settings: s, late: newLateProposer(), log: s.log.With(slog.String("node", s.node.ID)), secret: secret, access: access.NewCache(secret)}
 }
 
 // start starts in the order that has queries answered first: the store as the
@@ -140,8 +142,6 @@ func (n *node) serve() {
 // is changed; it answers nothing yet but the admin socket.
 func (n *node) listen(ctx context.Context) (err error) {
 	s := n.settings
-	secret := access.NewSecret(s.config.SecretFile)
-	n.access = access.NewCache(secret)
 	n.transfers, n.notifies = n.newTransfers(), n.newNotifies()
 	n.updates = update.New(update.Options{
 		View: func() update.View { return n.store.View() }, Access: n.access, Propose: n.late.Propose, Log: n.log,
@@ -153,27 +153,26 @@ func (n *node) listen(ctx context.Context) (err error) {
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
-		Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
+		Guards: guards, Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
 		Notify: func(packet []byte, from netip.AddrPort, tcp bool) []byte { return n.puller.Notify(packet, from, tcp) },
 		Left:   n.left,
 		Stale:  staleOptions(s.node.Stale), Log: n.log,
 	}); err != nil {
 		return err
 	}
-	n.dns.SetGuards(n.accessNow())
 	n.stale = n.watchStale()
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
 	n.secrets = n.keepSecrets()
-	n.puller = n.pullZones(secret)
+	n.puller = n.pullZones()
 	n.catalogs = catalog.Open(catalog.Options{View: func() catalog.View { return n.store.View() }, Propose: n.late.Propose, Leading: n.leading, Log: n.log})
 	if n.admin, err = admin.New(admin.Options{
 		Proposer: n.late, Reader: n.settledView,
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Catalogs: n.catalogs, Backup: n.writeBackup,
 		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose},
-		Access:  &access.Editor{Secret: secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
+		Access:  &access.Editor{Secret: n.secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err
@@ -195,9 +194,9 @@ func (n *node) listen(ctx context.Context) (err error) {
 }
 
 // pullZones has this node pull the secondary zones while it leads.
-func (n *node) pullZones(secret *access.Secret) *secondary.Puller {
+func (n *node) pullZones() *secondary.Puller {
 	return secondary.Open(secondary.Options{
-		View: func() secondary.View { return n.store.View() }, Access: access.NewCache(secret), Propose: n.late.Propose,
+		View: func() secondary.View { return n.store.View() }, Access: n.access, Propose: n.late.Propose,
 		Leading: n.leading, Expired: n.dns.SetDown,
 		Tell: func(ctx context.Context, note []byte) error {
 			c := n.late.get()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/nameserver"
+	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/store"
 )
 
@@ -93,10 +95,10 @@ func (n *node) openFiles() (err error) {
 			n.log.Info("store verified after an unclean stop", slog.Duration("took", time.Since(start)))
 		}
 	}
-	n.store, err = store.Open(path, store.Options{})
+	n.store, err = store.Open(path, n.storeOptions())
 	if errors.Is(err, store.ErrDamaged) {
 		if err = n.storeAside(err); err == nil {
-			n.store, err = store.Open(path, store.Options{})
+			n.store, err = store.Open(path, n.storeOptions())
 		}
 	}
 	if err != nil {
@@ -110,8 +112,29 @@ func (n *node) openFiles() (err error) {
 	if err := errors.Join(n.store.Close(), n.storeAside(err)); err != nil {
 		return err
 	}
-	n.store, err = store.Open(path, store.Options{})
+	n.store, err = store.Open(path, n.storeOptions())
 	return err
+}
+
+// storeOptions has every state go with the rules about queries that are in it, so that no query is answered from one
+// by the rules of another.
+func (n *node) storeOptions() store.Options {
+	return store.Options{Attach: func(v *store.View) any {
+		if rules := n.access.At(v); rules.GuardsQueries() {
+			return rules
+		}
+		return nil
+	}}
+}
+
+// guards are the rules about queries that go with a view, nil for none.
+func guards(v nameserver.View) *access.Snapshot {
+	state, _ := v.(*store.View)
+	if state == nil {
+		return nil
+	}
+	rules, _ := state.Attached().(*access.Snapshot)
+	return rules
 }
 
 // alone says whether nobody else can be in the cluster, as far as the config tells.

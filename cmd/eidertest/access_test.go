@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,56 @@ func askRaw(node *eidertest.Node, network string, packet []byte) (*dns.Msg, erro
 		return m, m.Unpack(reply)
 	}
 	return nil, errors.New("no answer")
+}
+
+// A zone is answered to nobody it was denied to, from the OK of the rule on, at the node that said so; and by everyone
+// again from the OK of its removal on. Data that came while it was denied was never seen by those it was denied to.
+func TestDeniedFromTheAnswerOn(t *testing.T) {
+	c := startCluster(t, 3, nil)
+	run(t, c, "zone", "create", "hidden.test")
+	everywhere(t, c, "hidden.test", dns.RcodeSuccess)
+	for i := range 12 {
+		n := c.Nodes[i%3]
+		ask := func(rule string, rcode int) {
+			t.Helper()
+			for _, network := range []string{"udp", "tcp"} {
+				r, err := n.Ask(network, "www.hidden.test.", dns.TypeTXT)
+				if err != nil || r.Rcode != rcode {
+					t.Fatalf("round %d, %s over %s: %v, %v", i, rule, network, r, err)
+				}
+			}
+		}
+		out := run(t, c, "acl", "add", "--zone", "hidden.test", "--prefix", "192.0.2.0/24", "--allow", "query", "-n", n.ID)
+		ask("after OK", dns.RcodeRefused)
+		id := regexp.MustCompile(`rule=(\d+)`).FindStringSubmatch(out)
+		if id == nil {
+			t.Fatalf("acl add said %q", out)
+		}
+		stop, leaks := make(chan struct{}), make(chan string, 1)
+		go func() {
+			leak := ""
+			for asking := true; asking; {
+				select {
+				case <-stop:
+					asking = false
+				default:
+				}
+				if r, err := n.Ask("udp", "www.hidden.test.", dns.TypeTXT); err == nil && strings.Contains(r.String(), "secret") {
+					leak = r.String()
+				}
+			}
+			leaks <- leak
+		}()
+		// It is there only while the zone is denied; what a reader sees is all of one state.
+		lines, err := n.Lines("ADD: www.hidden.test. 60 TXT secret", "REMOVE: www.hidden.test. TXT")
+		must(t, err)
+		run(t, c, "acl", "remove", id[1], "-n", n.ID)
+		close(stop)
+		if leak := <-leaks; leak != "" || !strings.HasPrefix(lines[0], "OK") || !strings.HasPrefix(lines[1], "OK") {
+			t.Fatalf("round %d: %q, and the stranger got %s", i, lines, leak)
+		}
+		ask("the rule removed", dns.RcodeNameError)
+	}
 }
 
 // Nothing unauthorised succeeds anywhere: every transport, operation, zone and key, good ones, ones
