@@ -15,6 +15,8 @@ var (
 	ErrRemoved = errors.New("removed from the cluster")
 	// errSuperseded: the cluster was recovered without this disk.
 	errSuperseded = errors.New("left behind by a recovery of the cluster")
+	// errTwice: the cluster was recovered once more, on another disk, and that one counts.
+	errTwice = errors.New("recovered twice")
 	// errDoubled: another process runs with this identity.
 	errDoubled = errors.New("copied data directory")
 	// errTwoClusters: the node started a cluster of its own, and is to join another.
@@ -23,7 +25,7 @@ var (
 
 // barred says whether err means that Raft must not run here until a person has acted.
 func barred(err error) bool {
-	return errors.Is(err, ErrRemoved) || errors.Is(err, errSuperseded) || errors.Is(err, errDoubled) || errors.Is(err, errTwoClusters)
+	return errors.Is(err, ErrRemoved) || errors.Is(err, errSuperseded) || errors.Is(err, errTwice) || errors.Is(err, errDoubled) || errors.Is(err, errTwoClusters)
 }
 
 // behind is the verdict over a disk a recovery left behind.
@@ -51,6 +53,10 @@ func (n *Node) judge(answers map[string]greeting) error {
 		case a.Cluster != mine.Cluster || a.State != helloRunning && a.State != helloFresh:
 		case a.Epoch > mine.Epoch:
 			return n.behind(id, a.Epoch)
+		case n.twin(a):
+			if err := n.yieldTo(a); err != nil {
+				return err
+			}
 		case a.Epoch == mine.Epoch && a.Removed:
 			return fmt.Errorf("%w: node %s says so; to let this node join as new, move its data directory %s away and run: eider cluster join %s", ErrRemoved, id, n.dir, n.id)
 		case a.Yours != "" && a.Yours != n.self.RaftLoc && n.runsAt(a.Yours, mine):
@@ -85,6 +91,12 @@ func (n *Node) barFor(why error) {
 	if errors.As(why, &behind) {
 		if err := n.identity.change(func(i *identity) { i.Behind = max(i.Behind, behind.epoch) }); err != nil {
 			n.log.Warn("recovery of the cluster not noted", slog.Any("err", err))
+		}
+	}
+	var twice *twiceError
+	if errors.As(why, &twice) {
+		if err := n.identity.change(func(i *identity) { i.GaveWay = twice.to }); err != nil {
+			n.log.Warn("second recovery of the cluster not noted", slog.Any("err", err))
 		}
 	}
 	if !errors.Is(why, ErrRemoved) {

@@ -48,7 +48,7 @@ type hello struct {
 	Service     service // of the dialer
 	Status      byte    // of the acceptor
 	Cluster     token
-	Epoch       uint64
+	Epoch       uint64 // identity.era
 	Incarnation token
 	ID          string
 	Reason      string // of the acceptor

@@ -3,6 +3,7 @@ package cluster
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,9 @@ type identity struct {
 	Name        string           `json:"name"`              // of the cluster
 	Cluster     token            `json:"cluster"`           // a proposal until Admitted, then fixed
 	Epoch       uint64           `json:"epoch"`             // goes up when a cluster is recovered by force
+	Recovery    token            `json:"recovery,omitzero"` // drawn at the recovery that began the epoch: two of one epoch are two clusters
+	Before      []beforeNode     `json:"before,omitempty"`  // the other nodes of before that recovery, to look for a second one
+	GaveWay     token            `json:"gave_way,omitzero"` // the recovery of the same epoch that counts instead of this disk's
 	Admitted    bool             `json:"admitted"`          // this disk took part in the first start, or a leader let it in
 	Log         token            `json:"log"`               // written into the raft log too; another one there means the log was lost
 	Nodes       map[string]token `json:"nodes"`             // incarnations of the other nodes
@@ -75,6 +79,21 @@ type identity struct {
 	Boot        token            `json:"boot"`              // of the newest start; the log holds it too, so that neither can be put back unseen
 	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field
 }
+
+// beforeNode is a node the cluster had before it was recovered.
+type beforeNode struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+}
+
+// era is what nodes of one cluster have in common besides its id, for the handshake: the epoch, and which of the recoveries
+// that might have begun it did.
+func (i *identity) era() uint64 {
+	return uint64(binary.BigEndian.Uint32(i.Recovery[:]))<<32 | uint64(uint32(i.Epoch))
+}
+
+// epochOf is the epoch of an era.
+func epochOf(era uint64) uint64 { return uint64(uint32(era)) }
 
 // identityStore keeps the identity in its file. Safe for concurrent use; who reads never waits for the disk.
 type identityStore struct {

@@ -43,6 +43,9 @@ type greeting struct {
 	Name        string     `json:"name"` // of the cluster
 	Cluster     token      `json:"cluster"`
 	Epoch       uint64     `json:"epoch"`
+	Recovery    token      `json:"recovery,omitzero"` // that began the epoch
+	GaveWay     token      `json:"gave_way,omitzero"` // the recovery this disk gave way to
+	Voters      int        `json:"voters,omitempty"`  // of its cluster, as far as it knows
 	Incarnation token      `json:"incarnation"`
 	State       string     `json:"state"`
 	Process     token      `json:"process"`           // drawn at each start
@@ -68,6 +71,7 @@ func (n *Node) greeting() greeting {
 		ID: n.id, Name: id.Name, Cluster: id.Cluster, Epoch: id.Epoch, Incarnation: id.Incarnation,
 		Address: n.self.RaftLoc, Voter: n.self.Voter, State: helloEmpty, Process: n.process,
 		Expect: n.config.Expect, Promise: id.Promise,
+		Recovery: id.Recovery, GaveWay: id.GaveWay, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
 	}
 	l, _ := n.leaderNow()
 	g.Leader, g.LeaderAddress = l.id, l.address
@@ -97,7 +101,10 @@ func (n *Node) enter(r *run) error {
 		if id.Behind > id.Epoch { // heard at an earlier start; those who know may be down now
 			return n.behind("of the recovered cluster", id.Behind)
 		}
-		if n.alone() && len(n.config.Join) == 0 {
+		if id.GaveWay != (token{}) { // as well
+			return n.gaveWay("of the other recovery", id.GaveWay)
+		}
+		if n.alone() && len(n.config.Join) == 0 && id.Recovery == (token{}) {
 			return nil
 		}
 		return n.judge(n.askAll(n.greeting(), lookBack))
@@ -268,6 +275,11 @@ func (n *Node) addresses() map[string]string {
 			out[string(s.Address)] = string(s.ID)
 		}
 	}
+	for _, b := range n.identity.get().Before {
+		if _, there := out[b.Address]; !there && b.ID != n.id {
+			out[b.Address] = b.ID
+		}
+	}
 	delete(out, n.self.RaftLoc)
 	return out
 }
@@ -369,7 +381,7 @@ func (n *Node) admitMe(leaderAddress string) error {
 	}
 	n.log.Info("let into the cluster", slog.String("leader", a.ID))
 	return n.identity.change(func(i *identity) {
-		i.Admitted, i.Cluster, i.Epoch = true, a.Cluster, a.Epoch
+		i.Admitted, i.Cluster, i.Epoch, i.Recovery = true, a.Cluster, a.Epoch, a.Recovery
 		i.Nodes[a.ID] = a.Incarnation
 	})
 }
@@ -424,6 +436,7 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 
 func (n *Node) onHello(g greeting) greeting {
 	mine := n.greeting()
+	n.meetTwin(g)
 	if t := n.table(); t != nil {
 		mine.Removed = t.table.fenced(g.Incarnation)
 	}
@@ -432,7 +445,7 @@ func (n *Node) onHello(g greeting) greeting {
 			mine.Yours = string(s.Address)
 		}
 	}
-	if r := n.running.Load(); r != nil && mine.Leads && (g.State == helloRunning || g.State == helloFresh) && g.Cluster == mine.Cluster && g.Epoch == mine.Epoch {
+	if r := n.running.Load(); r != nil && mine.Leads && (g.State == helloRunning || g.State == helloFresh) && g.Cluster == mine.Cluster && g.Epoch == mine.Epoch && g.Recovery == mine.Recovery {
 		mine.Known = n.members.moved(r, g)
 	}
 	return mine
@@ -487,7 +500,7 @@ func (n *Node) seek() {
 // has drawn another one, and a disk that was let in has its state from the cluster.
 func (n *Node) believe(a greeting) {
 	mine := n.greeting()
-	if a.Founding == (token{}) || a.Founding != mine.Founding || a.Cluster != mine.Cluster || a.Epoch != mine.Epoch || n.identity.get().Nodes[a.ID] == a.Incarnation {
+	if a.Founding == (token{}) || a.Founding != mine.Founding || a.Cluster != mine.Cluster || a.Epoch != mine.Epoch || a.Recovery != mine.Recovery || n.identity.get().Nodes[a.ID] == a.Incarnation {
 		return
 	}
 	if err := n.identity.change(func(i *identity) { i.Nodes[a.ID] = a.Incarnation }); err != nil {

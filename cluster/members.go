@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -43,6 +44,9 @@ type members struct {
 	asking   []Asking             // nodes that asked to be let in and are not expected
 	// previous is the leader's last index at the poll before: who keeps up has that by now.
 	previous uint64
+
+	lookedForTwins time.Time // by the goroutine of run alone
+	looking        atomic.Bool
 }
 
 // polled is what a node last said.
@@ -151,6 +155,7 @@ func (m *members) poll(r *run) {
 		}
 	}
 	m.tend(r)
+	m.lookForTwins(r.ctx, r)
 	if len(servers) == 1 && len(n.identity.get().Nodes) > 0 { // the others left: nobody can let this node in again
 		if err := n.identity.change(func(i *identity) { clear(i.Nodes) }); err != nil {
 			n.log.Warn("nodes that left not forgotten", slog.Any("err", err))
@@ -314,7 +319,7 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting) error {
 	n, at := m.n, find(c, g.ID)
 	mine := n.identity.get()
-	if belongs := g.State == helloRunning || g.State == helloFresh; belongs && (g.Cluster != mine.Cluster || g.Epoch != mine.Epoch) {
+	if belongs := g.State == helloRunning || g.State == helloFresh; belongs && (g.Cluster != mine.Cluster || g.Epoch != mine.Epoch || g.Recovery != mine.Recovery) {
 		return fmt.Errorf("node %s belongs to cluster %.8s at epoch %d and this is cluster %.8s at epoch %d; if it shall join, move its data directory away", g.ID, g.Cluster, g.Epoch, mine.Cluster, mine.Epoch)
 	}
 	for _, s := range c.Servers {

@@ -42,6 +42,8 @@ type Node struct {
 	diverged   atomic.Uint64 // first index at which the content is not that of the others; 0: none known
 	divergedAt atomic.Int64  // when that was learnt, Unix nanoseconds; 0: it is not so
 
+	other atomic.Pointer[otherRecovery] // seen last
+
 	lastTable  atomic.Pointer[readTable] // of members, as read last
 	verdict    chan error                // why Raft must not run on this disk any more
 	process    token                     // this life of the node, to tell two that share a disk's copy apart

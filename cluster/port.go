@@ -169,7 +169,7 @@ func (p *port) greet(raw net.Conn, host string) {
 
 func (p *port) hello(s service, refusal error) *hello {
 	id := p.identity.get()
-	h := &hello{Service: s, Cluster: id.Cluster, Epoch: id.Epoch, Incarnation: id.Incarnation, ID: id.ID}
+	h := &hello{Service: s, Cluster: id.Cluster, Epoch: id.era(), Incarnation: id.Incarnation, ID: id.ID}
 	if refusal != nil {
 		h.Status, h.Reason = statusRefused, refusal.Error()
 	}
@@ -201,9 +201,11 @@ func (p *port) admitted(id *identity, h *hello) error {
 		return fmt.Errorf("node %q is not admitted to a cluster yet", id.ID)
 	case h.Cluster != id.Cluster:
 		return fmt.Errorf("another cluster: this one is %.8s, yours is %.8s", id.Cluster, h.Cluster)
-	case h.Epoch != id.Epoch:
+	case epochOf(h.Epoch) != id.Epoch:
 		p.ahead(id, h)
-		return fmt.Errorf("epoch %d, yours is %d: one side was left behind by a recovery", id.Epoch, h.Epoch)
+		return fmt.Errorf("epoch %d, yours is %d: one side was left behind by a recovery", id.Epoch, epochOf(h.Epoch))
+	case h.Epoch != id.era():
+		return fmt.Errorf("%w: both are at epoch %d, of two recoveries", errTwice, id.Epoch)
 	}
 	if p.fenced != nil && p.fenced(h.Incarnation) {
 		return fmt.Errorf("the disk of node %q was removed from the cluster for good", h.ID)
@@ -214,13 +216,13 @@ func (p *port) admitted(id *identity, h *hello) error {
 // ahead tells, loudly, of a node met before that is at a later epoch: the cluster was recovered there while this one went
 // on. Which of the two counts, a person has to say; a node that starts, or looks for its leader, gives way (judge).
 func (p *port) ahead(id *identity, h *hello) {
-	if h.Epoch <= id.Epoch || h.Cluster != id.Cluster || id.Nodes[h.ID] != h.Incarnation {
+	if epochOf(h.Epoch) <= id.Epoch || h.Cluster != id.Cluster || id.Nodes[h.ID] != h.Incarnation {
 		return
 	}
 	now := time.Now().UnixNano()
 	if last := p.twoTold.Load(); now-last >= int64(strangeEvery) && p.twoTold.CompareAndSwap(last, now) {
 		p.log.Error("a node was recovered as a cluster of its own while this one runs; changes of one of the two will be lost, stop one of them",
-			slog.String("of", h.ID), slog.Uint64("epoch", h.Epoch))
+			slog.String("of", h.ID), slog.Uint64("epoch", epochOf(h.Epoch)))
 	}
 }
 
@@ -285,6 +287,15 @@ func (p *port) introduce(conn net.Conn, s service) (hello, error) {
 		}
 	}
 	return h, nil
+}
+
+// cutAll ends every connection there is: what was agreed on in their handshakes holds no more.
+func (p *port) cutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close() // whoever uses it drops it
+	}
 }
 
 // close ends every connection and waits for what served them.

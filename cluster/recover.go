@@ -34,13 +34,14 @@ type Disk struct {
 	Cluster    string `json:"cluster"`
 	ClusterID  string `json:"cluster_id"`
 	Epoch      uint64 `json:"epoch"`
-	LastTerm   uint64 `json:"last_term"`  // of the last entry of log or checkpoint
-	LastIndex  uint64 `json:"last_index"` //
-	Applied    uint64 `json:"applied"`    // as far as the commit hint says
-	Checkpoint uint64 `json:"checkpoint"` // index
-	Voters     int    `json:"voters"`     // of the configuration it knows, 0: not known
-	Voter      bool   `json:"voter"`      // it is one
-	StateSum   uint64 `json:"state_sum"`  // over the content of the checkpoint; 0: not known
+	Recovery   string `json:"recovery,omitempty"` // that began the epoch; two of one epoch are two histories
+	LastTerm   uint64 `json:"last_term"`          // of the last entry of log or checkpoint
+	LastIndex  uint64 `json:"last_index"`         //
+	Applied    uint64 `json:"applied"`            // as far as the commit hint says
+	Checkpoint uint64 `json:"checkpoint"`         // index
+	Voters     int    `json:"voters"`             // of the configuration it knows, 0: not known
+	Voter      bool   `json:"voter"`              // it is one
+	StateSum   uint64 `json:"state_sum"`          // over the content of the checkpoint; 0: not known
 	Leader     string `json:"leader,omitempty"`
 }
 
@@ -58,6 +59,8 @@ func BestDisk(disks []Disk) (int, error) {
 		switch {
 		case d.Error != "":
 			continue
+		case best >= 0 && d.Epoch == disks[best].Epoch && d.Recovery != disks[best].Recovery:
+			return -1, fmt.Errorf("%s and %s were recovered one without the other, both to epoch %d, and their histories differ since; say which is to go on by naming it alone, and move the other's data directory away", d.Where, disks[best].Where, d.Epoch)
 		case best >= 0 && d.ClusterID != disks[best].ClusterID:
 			return -1, fmt.Errorf("%s is of cluster %.8s and %s of cluster %.8s; only disks of one cluster can be compared", d.Where, d.ClusterID, disks[best].Where, disks[best].ClusterID)
 		}
@@ -71,14 +74,17 @@ func BestDisk(disks []Disk) (int, error) {
 // DifferingDisks are pairs of disks, by their places, whose checkpoints end at one index of one epoch and differ in
 // content: each with the first disk before it at that index. One of the two is wrong, and nothing here tells which.
 func DifferingDisks(disks []Disk) (pairs [][2]int) {
-	type place struct{ epoch, index uint64 }
+	type place struct {
+		epoch, index uint64
+		recovery     string
+	}
 	first := map[place]int{}
 	for i := range disks {
 		d := &disks[i]
 		if d.Error != "" || d.StateSum == 0 || d.Checkpoint == 0 {
 			continue
 		}
-		at := place{d.Epoch, d.Checkpoint}
+		at := place{d.Epoch, d.Checkpoint, d.Recovery}
 		j, there := first[at]
 		switch {
 		case !there:
@@ -110,6 +116,7 @@ func InspectDisk(dir string, at Checkpoint) (Disk, error) {
 		return d, err
 	}
 	d.ID, d.Cluster, d.ClusterID, d.Epoch = id.ID, id.Name, id.Cluster.String(), id.Epoch
+	d.Recovery = id.recoveryText()
 	switch lost, err := logOf(dir, id); {
 	case err != nil:
 		return d, err
@@ -275,11 +282,16 @@ func recoverHere(logs *logStore, s *identityStore, at Checkpoint) error {
 		return fmt.Errorf("this disk has no log; start node %s and let it look for the others first", id.ID)
 	}
 	var former []string
+	var before []beforeNode
 	for _, server := range c.Servers {
 		former = append(former, string(server.ID))
+		if string(server.ID) != id.ID {
+			before = append(before, beforeNode{string(server.ID), string(server.Address)})
+		}
 	}
 	err = s.change(func(i *identity) {
-		i.Epoch, i.Admitted, i.Former, i.Nodes = max(i.Epoch, i.Behind)+1, true, former, map[string]token{}
+		i.Epoch, i.Recovery, i.GaveWay = max(i.Epoch, i.Behind)+1, newToken(), token{}
+		i.Admitted, i.Former, i.Before, i.Nodes = true, former, before, map[string]token{}
 	})
 	if err != nil {
 		return err
@@ -303,7 +315,7 @@ func (n *Node) Disks(ctx context.Context) []Disk {
 		if s.Reachable {
 			st := s.Status
 			d = Disk{
-				ID: s.ID, Where: s.Address, Cluster: st.Cluster, ClusterID: st.ClusterID, Epoch: st.Epoch, LastTerm: st.LastTerm, LastIndex: st.LastIndex,
+				ID: s.ID, Where: s.Address, Cluster: st.Cluster, ClusterID: st.ClusterID, Epoch: st.Epoch, Recovery: st.Recovery, LastTerm: st.LastTerm, LastIndex: st.LastIndex,
 				Applied: st.Applied, Checkpoint: st.Durable, StateSum: st.StateSum, Voter: st.Voter, Leader: st.Leader, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
 			}
 		}
@@ -388,6 +400,7 @@ func (n *Node) recoverRun(r *run, order recovery) (*run, error) {
 		return r, err
 	}
 	err = recoverHere(next.logs, n.identity, n.checkpointNow())
+	n.port.cutAll()
 	if err == nil {
 		n.log.Warn("cluster recovered: this node is its only voter", slog.Uint64("epoch", n.identity.get().Epoch), slog.Uint64("index", n.Applied()))
 	}

@@ -24,35 +24,36 @@ const (
 // Status is what a node knows of itself.
 type Status struct {
 	ID           string `json:"id"`
-	Address      string `json:"address"`       // of its cluster port
-	Cluster      string `json:"cluster"`       // name
-	ClusterID    string `json:"cluster_id"`    // hexadecimal
-	Incarnation  string `json:"incarnation"`   // of its data directory, hexadecimal
-	State        string `json:"state"`         // leader, follower, candidate, starting, joining, failed, stopped
-	Reason       string `json:"reason"`        // why joining or failed, or what is wrong besides
-	Leader       string `json:"leader"`        // id; empty: none known
-	LeaderAddr   string `json:"leader_addr"`   //
-	Voter        bool   `json:"voter"`         // has a vote now
-	Voters       int    `json:"voters"`        // nodes of the cluster that vote, as this one knows; 0: not known
-	NonVoters    int    `json:"non_voters"`    // those that do not
-	WantsVote    bool   `json:"wants_vote"`    // by its config
-	Term         uint64 `json:"term"`          //
-	Commit       uint64 `json:"commit"`        // index, as far as this node knows
-	Applied      uint64 `json:"applied"`       //
-	Durable      uint64 `json:"durable"`       // index of its newest snapshot (checkpoint)
-	StateSum     uint64 `json:"state_sum"`     // over the content of that checkpoint; 0: not known
-	FirstIndex   uint64 `json:"first_index"`   // of its log
-	LastIndex    uint64 `json:"last_index"`    //
-	LastTerm     uint64 `json:"last_term"`     // of the entry there
-	Epoch        uint64 `json:"epoch"`         // goes up when the cluster is recovered
-	Safe         uint64 `json:"safe"`          // index every live node has in its checkpoint
-	Queued       int    `json:"queued"`        // changes waiting at this leader
-	LogBytes     int64  `json:"log_bytes"`     // appended since the last snapshot
-	LogSlowest   string `json:"log_slowest"`   // longest append since start
-	Degraded     bool   `json:"degraded"`      // its log takes no writes
-	Level        uint16 `json:"level"`         // the highest feature level its build applies
-	ClusterLevel uint16 `json:"cluster_level"` // what all nodes can, as far as it has applied; 0: not said yet
-	StalenessMS  int64  `json:"staleness_ms"`  // since a leader was heard of; 0 on the leader, -1 if never
+	Address      string `json:"address"`            // of its cluster port
+	Cluster      string `json:"cluster"`            // name
+	ClusterID    string `json:"cluster_id"`         // hexadecimal
+	Incarnation  string `json:"incarnation"`        // of its data directory, hexadecimal
+	State        string `json:"state"`              // leader, follower, candidate, starting, joining, failed, stopped
+	Reason       string `json:"reason"`             // why joining or failed, or what is wrong besides
+	Leader       string `json:"leader"`             // id; empty: none known
+	LeaderAddr   string `json:"leader_addr"`        //
+	Voter        bool   `json:"voter"`              // has a vote now
+	Voters       int    `json:"voters"`             // nodes of the cluster that vote, as this one knows; 0: not known
+	NonVoters    int    `json:"non_voters"`         // those that do not
+	WantsVote    bool   `json:"wants_vote"`         // by its config
+	Term         uint64 `json:"term"`               //
+	Commit       uint64 `json:"commit"`             // index, as far as this node knows
+	Applied      uint64 `json:"applied"`            //
+	Durable      uint64 `json:"durable"`            // index of its newest snapshot (checkpoint)
+	StateSum     uint64 `json:"state_sum"`          // over the content of that checkpoint; 0: not known
+	FirstIndex   uint64 `json:"first_index"`        // of its log
+	LastIndex    uint64 `json:"last_index"`         //
+	LastTerm     uint64 `json:"last_term"`          // of the entry there
+	Epoch        uint64 `json:"epoch"`              // goes up when the cluster is recovered
+	Recovery     string `json:"recovery,omitempty"` // that began the epoch, hexadecimal
+	Safe         uint64 `json:"safe"`               // index every live node has in its checkpoint
+	Queued       int    `json:"queued"`             // changes waiting at this leader
+	LogBytes     int64  `json:"log_bytes"`          // appended since the last snapshot
+	LogSlowest   string `json:"log_slowest"`        // longest append since start
+	Degraded     bool   `json:"degraded"`           // its log takes no writes
+	Level        uint16 `json:"level"`              // the highest feature level its build applies
+	ClusterLevel uint16 `json:"cluster_level"`      // what all nodes can, as far as it has applied; 0: not said yet
+	StalenessMS  int64  `json:"staleness_ms"`       // since a leader was heard of; 0 on the leader, -1 if never
 
 	LeftBehind uint64 `json:"left_behind,omitempty"` // epoch of a recovery that left this disk behind; 0: none known
 
@@ -88,13 +89,18 @@ func (n *Node) status() Status {
 	n.mu.Lock()
 	s := Status{
 		ID: n.id, Address: n.self.RaftLoc, Cluster: id.Name, ClusterID: id.Cluster.String(), Incarnation: id.Incarnation.String(),
-		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter, Epoch: id.Epoch,
+		State: n.state, Reason: n.reason, Leader: l.id, LeaderAddr: l.address, WantsVote: n.self.Voter, Epoch: id.Epoch, Recovery: id.recoveryText(),
 		Applied: n.machine.waiters.applied.Load(), Safe: n.safe.Load(), StalenessMS: -1, Level: FeatureLevel, ClusterLevel: n.level(), Aside: slices.Clone(n.aside), Diverged: n.diverged.Load(),
 	}
 	n.mu.Unlock()
 	s.Troubles = n.troubles()
-	if id.Behind > id.Epoch {
+	switch {
+	case id.Behind > id.Epoch:
 		s.LeftBehind = id.Behind
+	case id.GaveWay != (token{}):
+		s.LeftBehind = id.Epoch
+	case s.Reason == "":
+		s.Reason = n.otherSide()
 	}
 	s.Durable = n.durable()
 	if sm, ok := n.machine.sm.(summed); ok {
