@@ -136,6 +136,7 @@ type Limits struct {
 	TCPPerClient   int // DNS over TCP, one address
 	Transfers      int // zones sent out at once (AXFR, IXFR)
 	TransferRate   int // octets a second of all transfers out; 0: no bound
+	PullMemory     int // octets all zones together take while they are pulled from their primaries
 	Workers        int // threads that answer UDP; 0: one for each CPU
 
 	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
@@ -165,7 +166,7 @@ func defaultTimeouts() Timeouts {
 
 func defaultLimits() Limits {
 	return Limits{
-		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192,
+		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, PullMemory: 2560 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192,
 		RRL: 200, RRLSlip: 2, RRLExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }

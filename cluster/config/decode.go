@@ -121,6 +121,7 @@ func (d *decoder) config(root *object) *Config {
 				{"tcp_per_client", d.int(&c.Limits.TCPPerClient, 1, 1<<20, "64")},
 				{"transfers", d.int(&c.Limits.Transfers, 1, 1000, "16")},
 				{"transfer_rate", d.int(&c.Limits.TransferRate, 0, 1<<40, "67108864")},
+				{"pull_memory", d.int(&c.Limits.PullMemory, 16<<20, 1<<40, "2684354560")},
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},

@@ -61,6 +61,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		TCPPerClient   int `json:"tcp_per_client"`
 		Transfers      int `json:"transfers"`
 		TransferRate   int `json:"transfer_rate"`
+		PullMemory     int `json:"pull_memory"`
 		Workers        int `json:"workers"`
 
 		TrailingEntries int `json:"trailing_entries"`

@@ -197,7 +197,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 func (n *node) pullZones() *secondary.Puller {
 	return secondary.Open(secondary.Options{
 		View: func() secondary.View { return n.store.View() }, Access: n.access, Propose: n.late.Propose,
-		Leading: n.leading, Expired: n.dns.SetDown,
+		Leading: n.leading, Expired: n.dns.SetDown, Memory: n.settings.config.Limits.PullMemory,
 		Tell: func(ctx context.Context, note []byte) error {
 			c := n.late.get()
 			if c == nil {

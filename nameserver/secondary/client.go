@@ -26,6 +26,10 @@ const (
 	DefaultStall = 15 * time.Second
 	// DefaultTime is how long a transfer may take in all.
 	DefaultTime = 2 * time.Hour
+	// DefaultLeast is how many octets have to come, on average, in each DefaultPace of waiting for them: a kilobyte a second,
+	// which the slowest lines bring. One octet before every stall would else hold a place for hours.
+	DefaultLeast = 64 << 10
+	DefaultPace  = time.Minute
 	// soaTime is how long the answer to an SOA question may take.
 	soaTime = 10 * time.Second
 	// maxMessages bounds the messages of one transfer: the largest content, a record each.
@@ -42,10 +46,26 @@ const (
 // makes no sense; a transfer of the whole zone may do better.
 var ErrIncrement = errors.New("bad incremental transfer")
 
+// errSlow is wrapped by the error about a primary that sends too little at a time.
+var errSlow = errors.New("too slow")
+
 // Limits are those of a transfer; 0 takes the default.
 type Limits struct {
 	zonediff.Bounds
 	Stall, Time time.Duration
+	Least       int           // octets in each Pace
+	Pace        time.Duration // of waiting for the primary; what is done here does not count
+}
+
+// pace is the least that has to come, and in which time.
+func (l *Limits) pace() (least int, within time.Duration) {
+	if least, within = l.Least, l.Pace; least <= 0 {
+		least = DefaultLeast
+	}
+	if within <= 0 {
+		within = DefaultPace
+	}
+	return least, within
 }
 
 // Client asks one primary. It is safe for any goroutine.
@@ -54,6 +74,8 @@ type Client struct {
 	Key     *tsig.Key // nil: nothing is signed
 	Limits  Limits
 	Now     func() time.Time // nil: time.Now
+
+	memory *holding // nil: not shared with others
 }
 
 func (c *Client) now() time.Time {
@@ -65,18 +87,20 @@ func (c *Client) now() time.Time {
 
 // exchange is one question and the messages of its reply, on a connection of its own.
 type exchange struct {
-	c     *Client
-	conn  net.Conn
-	r     *bufio.Reader
-	asked *tsig.Asked // nil: unsigned
-	id    uint16
-	apex  record.Name
-	t     record.Type
-	stall time.Duration
-	end   time.Time
-	reply reply
-	count int    // messages
-	buf   []byte // of a message
+	c      *Client
+	conn   net.Conn
+	r      *bufio.Reader
+	asked  *tsig.Asked // nil: unsigned
+	id     uint16
+	apex   record.Name
+	t      record.Type
+	stall  time.Duration
+	end    time.Time
+	reply  reply
+	count  int           // messages
+	came   int           // octets, in waited
+	waited time.Duration // for the primary, since came was counted anew
+	buf    []byte        // of a message
 }
 
 // ask sends a question over TCP. The caller closes the exchange.
@@ -112,7 +136,8 @@ func (x *exchange) message() error {
 	if x.count++; x.count > maxMessages {
 		return fmt.Errorf("%w: it does not end", errMessage)
 	}
-	deadline := time.Now().Add(x.stall)
+	start := time.Now()
+	deadline := start.Add(x.stall)
 	if deadline.After(x.end) {
 		deadline = x.end
 	}
@@ -129,6 +154,9 @@ func (x *exchange) message() error {
 	if _, err := io.ReadFull(x.r, msg); err != nil {
 		return noEOF(err)
 	}
+	if err := x.keepsPace(n, time.Since(start)); err != nil {
+		return err
+	}
 	end := n
 	if x.asked != nil {
 		var err error
@@ -140,6 +168,20 @@ func (x *exchange) message() error {
 		}
 	}
 	return x.reply.open(msg, end, x.id, x.apex, x.t, x.count == 1)
+}
+
+// keepsPace counts what came in which time, and ends what is too slow.
+func (x *exchange) keepsPace(octets int, took time.Duration) error {
+	x.came, x.waited = x.came+octets, x.waited+took
+	least, within := x.c.Limits.pace()
+	if x.waited < within {
+		return nil
+	}
+	if x.came < least {
+		return fmt.Errorf("%w: %d octets in %v, less than %d in %v is not waited for", errSlow, x.came, x.waited.Round(time.Millisecond), least, within)
+	}
+	x.came, x.waited = 0, 0
+	return nil
 }
 
 // noEOF says what the end of a connection means here.
@@ -233,11 +275,16 @@ func (c *Client) SOA(ctx context.Context, apex record.Name) (soa []byte, expire 
 // AXFR transfers a zone whole (RFC 5936).
 func (c *Client) AXFR(ctx context.Context, apex record.Name) (content *zonediff.Content, err error) {
 	defer func() { err = c.wrap(err, "AXFR of %v", apex) }()
-	t := transfer{apex: apex, bounds: c.Limits.Bounds}
+	t := transfer{apex: apex, bounds: c.Limits.Bounds, memory: c.take(ctx)}
 	if err := c.run(ctx, apex, record.TypeAXFR, nil, t.take); err != nil {
 		return nil, err
 	}
 	return t.content, verify(t.content)
+}
+
+// take has the memory for records counted.
+func (c *Client) take(ctx context.Context) func(octets int) error {
+	return func(octets int) error { return c.memory.take(ctx, octets) }
 }
 
 // verify checks what is known of a whole content: that it is a zone, and its ZONEMD, if it has one (RFC 8976 section 4).
@@ -258,7 +305,7 @@ func (c *Client) IXFR(ctx context.Context, apex record.Name, soa []byte) (steps 
 	if !ok {
 		return nil, nil, errors.New("the SOA here cannot be read")
 	}
-	t := transfer{apex: apex, bounds: c.Limits.Bounds, incremental: true, serial: numbers.Serial}
+	t := transfer{apex: apex, bounds: c.Limits.Bounds, memory: c.take(ctx), incremental: true, serial: numbers.Serial}
 	if err := c.run(ctx, apex, record.TypeIXFR, soa, t.take); err != nil {
 		var code rcodeError
 		if errors.As(err, &code) && (code == 1 || code == 4 || code == 5) { // it may not know the type

@@ -123,7 +123,10 @@ func refusal(res record.Result) error {
 
 // commitContent commits a whole content: by its difference, if the serial is later and that
 // fits one change, or by a load.
-func (p *Puller) commitContent(ctx context.Context, h *held, content *zonediff.Content, now Refreshed) error {
+func (p *Puller) commitContent(ctx context.Context, memory *holding, h *held, content *zonediff.Content, now Refreshed) error {
+	if err := memory.settle(); err != nil {
+		return err
+	}
 	d, err := p.compare(h, content)
 	if err != nil {
 		return err

@@ -88,17 +88,19 @@ func notified(packet []byte) (apex record.Name, end, code int) {
 	return apex, end, rcodeNoError
 }
 
-// takes decides whether a NOTIFY is to be believed.
+// takes decides whether a NOTIFY is to be believed. Strangers hear the same of every name, so that they do not learn
+// which zones are secondary, or here at all; who may tell of a zone is told that there is none to pull.
 func (p *Puller) takes(view View, snapshot *access.Snapshot, who access.Who, apex record.Name) int {
+	allowed := snapshot.Allows(who, access.Notify, apex, "", 0)
 	value := view.ZoneSetting(apex, record.ZoneSecondary)
-	if _, ok := view.FindZone(apex); !ok || value == nil {
+	if value == nil && allowed {
 		return rcodeNotAuth
 	}
 	primaries, err := DecodePrimaries(value)
 	known := err == nil && slices.ContainsFunc(primaries, func(m Primary) bool {
 		return m.Addr.Addr() == who.From && (m.Key == "" || m.Key == who.Key)
 	})
-	if known || snapshot.Allows(who, access.Notify, apex, "", 0) {
+	if known || allowed {
 		return rcodeNoError
 	}
 	return rcodeRefused

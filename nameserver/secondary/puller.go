@@ -4,9 +4,8 @@ import (
 	"context"
 	"iter"
 	"log/slog"
-	"maps"
-	"math"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,12 +19,6 @@ const (
 	look = 200 * time.Millisecond
 	// lookShare is how much longer than looking over all zones the rest after it is.
 	lookShare = 20
-	// lookAll is how often expiry is judged though nothing changed.
-	lookAll = time.Second
-	// maxPulls is how many zones are pulled at a time.
-	maxPulls = 8
-	// maxPullsPerPrimary is how many of them from one address: primaries have quotas.
-	maxPullsPerPrimary = 4
 	// proposeTime is how long a proposal may take, through an election too.
 	proposeTime = 30 * time.Second
 	// leastTimer and mostTimer bound what an SOA asks for (RFC 1912 section 2.2 has hours to weeks).
@@ -42,7 +35,7 @@ const (
 // View is one view of the store.
 type View interface {
 	access.Reader
-	Index() uint64
+	Settings() uint64
 	FindZone(apex record.Name) (record.Zone, bool)
 	ZoneSetting(apex record.Name, n record.ZoneSetting) []byte
 	ZoneSettings(n record.ZoneSetting) iter.Seq2[record.Zone, []byte]
@@ -61,6 +54,7 @@ type Options struct {
 	Expired func(zones map[uint32]struct{})              // takes the ids of the contents that may not be answered from; nil or empty: none
 
 	Limits Limits
+	Memory int              // octets all transfers may hold together; default DefaultMemory
 	Now    func() time.Time // default time.Now
 	Rand   func() float64   // in [0, 1), for jitter; default that of math/rand
 	Log    *slog.Logger     // nil: none
@@ -78,8 +72,9 @@ type task struct {
 	failures int
 	err      error // of the last try
 	pulling  bool
-	again    bool // asked for while it was pulled
-	force    bool // whole, whatever the serial
+	place    netip.Addr // of the primary it is pulled from
+	again    bool       // asked for while it was pulled
+	force    bool       // whole, whatever the serial
 }
 
 // Puller pulls the secondary zones of the cluster while this node leads, and says on
@@ -90,18 +85,24 @@ type Puller struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	stats   stats
+	memory  *memory
+	ended   chan struct{} // a pull has, so there may be a place
 
-	mu      sync.Mutex // guards what follows
-	tasks   map[record.Name]*task
-	pulls   int
-	from    map[string]int // pulls by address
-	index   uint64         // of the view the table and the expired were made from
-	judged  time.Time
-	expired map[uint32]struct{}
-	told    map[record.Name]time.Time // when the leader was told last
-	odd     map[record.Name]string    // settings that could not be read
+	mu       sync.Mutex // guards what follows
+	tasks    map[record.Name]*task
+	synced   uint64    // number of the settings the table was made from, 0: it was not
+	soonest  time.Time // none is due before
+	places   places
+	settings uint64 // number of those that were read
+	stale    bool   // they have to be read again
+	judged   int64  // seconds since 1970, as due1st
+	due1st   int64  // none expires up to then
+	expired  map[uint32]struct{}
+	told     map[record.Name]time.Time // when the leader was told last
+	odd      map[record.Name]string    // settings that could not be read
 
-	left atomic.Pointer[map[uint32]uint32] // of judge; never changed
+	lives atomic.Pointer[map[uint32]lifetime] // by id of the content; never changed
+	now   atomic.Int64                        // seconds since 1970, of the last look
 }
 
 // Open starts to watch over the zones, until Close.
@@ -115,7 +116,11 @@ func Open(o Options) *Puller {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &Puller{o: o, tasks: make(map[record.Name]*task), from: make(map[string]int), told: make(map[record.Name]time.Time), odd: make(map[record.Name]string)}
+	p := &Puller{
+		o: o, tasks: make(map[record.Name]*task), told: make(map[record.Name]time.Time), odd: make(map[record.Name]string), stale: true,
+		places: places{from: make(map[netip.Addr]int)}, memory: newMemory(o.Memory), ended: make(chan struct{}, 1),
+	}
+	p.lives.Store(&map[uint32]lifetime{})
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.judge()
 	p.running.Go(p.run)
@@ -138,6 +143,7 @@ func (p *Puller) run() {
 		select {
 		case <-p.ctx.Done():
 			return
+		case <-p.ended:
 		case <-t.C:
 		}
 		switch now := p.o.Leading(); {
@@ -177,102 +183,7 @@ func (l *leadership) lose() {
 func (p *Puller) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tasks = make(map[record.Name]*task)
-}
-
-// judge finds the zones that have expired: those whose primaries were last heard too long
-// ago (RFC 1035 section 3.3.13), or never yet.
-func (p *Puller) judge() {
-	now := p.o.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	view := p.o.View() // not before: what Changed saw must not be judged again by an older one
-	defer view.Close()
-	if view.Index() == p.index && now.Sub(p.judged) < lookAll && now.After(p.judged) {
-		return
-	}
-	p.judged = now
-	var expired map[uint32]struct{}
-	var left map[uint32]uint32
-	for z := range view.ZoneSettings(record.ZoneSecondary) {
-		r, ok := DecodeRefreshed(view.ZoneSetting(z.Apex, record.ZoneRefresh))
-		if ok {
-			if left == nil {
-				left = make(map[uint32]uint32)
-			}
-			left[z.ID] = uint32(min(max(r.Expires-now.Unix(), 0), math.MaxUint32))
-		}
-		if ok && now.Unix() > r.Expires {
-			if expired == nil {
-				expired = make(map[uint32]struct{})
-			}
-			expired[z.ID] = struct{}{}
-		}
-	}
-	if p.index = view.Index(); !sameSet(expired, p.expired) {
-		p.o.Log.LogAttrs(p.ctx, slog.LevelWarn, "secondary zones expired", slog.Int("zones", len(expired)))
-	}
-	p.expired = expired
-	p.o.Expired(expired)
-	p.left.Store(&left)
-}
-
-// Left is how many seconds the content of a secondary zone is still good for, which is what its own
-// secondaries are told (RFC 7314 section 4), right within lookAll. ok is false for other zones, and
-// for contents that came just now. It neither locks nor reads a clock.
-func (p *Puller) Left(zone uint32) (seconds uint32, ok bool) {
-	left := p.left.Load()
-	if left == nil {
-		return 0, false
-	}
-	seconds, ok = (*left)[zone]
-	return seconds, ok
-}
-
-// Changed is told which zones the newest view has with another content, before those who made the
-// change hear of it, so that no query sees a zone that was just made and holds nothing.
-// more says that the list is not all of them.
-func (p *Puller) Changed(zones []record.ZoneSerial, more bool) {
-	now := p.o.Now().Unix()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	view := p.o.View()
-	defer view.Close()
-	next := p.expired
-	for _, z := range zones {
-		zone, ok := view.FindZone(z.Zone)
-		if !ok || view.ZoneSetting(z.Zone, record.ZoneSecondary) == nil {
-			continue
-		}
-		r, known := DecodeRefreshed(view.ZoneSetting(z.Zone, record.ZoneRefresh))
-		gone := known && now > r.Expires
-		if _, was := next[zone.ID]; was == gone {
-			continue
-		}
-		next = maps.Clone(next) // what was given to Expired is kept there
-		if gone {
-			if next == nil {
-				next = make(map[uint32]struct{})
-			}
-			next[zone.ID] = struct{}{}
-		} else {
-			delete(next, zone.ID)
-		}
-		p.o.Expired(next)
-	}
-	p.expired = next
-	if more {
-		p.index = 0 // look at all of them soon
-	}
-}
-
-func sameSet(a, b map[uint32]struct{}) bool {
-	for id := range a {
-		if _, ok := b[id]; !ok {
-			return false
-		}
-	}
-	return len(a) == len(b)
+	p.tasks, p.synced = make(map[record.Name]*task), 0
 }
 
 // sync brings the table in line with the settings.
@@ -282,6 +193,10 @@ func (p *Puller) sync() {
 	now := p.o.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if number := view.Settings(); number == p.synced && number != 0 {
+		return
+	}
+	p.synced, p.soonest = view.Settings(), time.Time{}
 	seen := make(map[record.Name]bool)
 	for zone, value := range view.ZoneSettings(record.ZoneSecondary) {
 		apex := zone.Apex.Lower()
@@ -332,33 +247,41 @@ func (p *Puller) start(ctx context.Context) {
 	now := p.o.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if now.Before(p.soonest) {
+		return
+	}
+	soonest := now.Add(mostTimer)
 	for _, z := range p.tasks {
-		if p.pulls == maxPulls {
-			return
-		}
-		if z.pulling || now.Before(z.next) { // z.good belongs to who pulls
+		switch { // z.good belongs to who pulls
+		case z.pulling:
+			continue
+		case now.Before(z.next):
+			if z.next.Before(soonest) {
+				soonest = z.next
+			}
+			continue
+		case !p.places.take(z.primaries[z.good].Addr.Addr()):
+			if soonest = now; p.places.taken == maxPulls {
+				return
+			}
 			continue
 		}
-		addr := z.primaries[z.good].Addr.Addr().String()
-		if p.from[addr] == maxPullsPerPrimary {
-			continue
-		}
-		z.pulling, z.again = true, false
+		z.pulling, z.again, z.place = true, false, z.primaries[z.good].Addr.Addr()
 		force := z.force
 		z.force = false
-		p.pulls++
-		p.from[addr]++
 		p.running.Go(func() {
 			soa, err := p.pull(ctx, z, force)
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.pulls--
-			if p.from[addr]--; p.from[addr] == 0 {
-				delete(p.from, addr)
-			}
+			p.places.leave(z.place)
 			p.done(z, soa, err)
+			select {
+			case p.ended <- struct{}{}:
+			default:
+			}
 		})
 	}
+	p.soonest = soonest
 }
 
 // done plans the next refresh of a zone.
@@ -381,8 +304,9 @@ func (p *Puller) done(z *task, soa record.SOA, err error) {
 		z.next = now.Add(time.Duration(float64(wait) * jitter))
 	}
 	if z.again {
-		z.next = now
+		z.next = now.Add(look) // whoever asks often does not have it pulled without a pause
 	}
+	p.soonest = time.Time{}
 }
 
 // timer is a time of an SOA within its bounds.

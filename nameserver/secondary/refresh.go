@@ -14,21 +14,36 @@ import (
 // SOA, and transfers if that is later (RFC 1034 section 4.3.5). The first time, and by force, it transfers
 // the zone whole, whatever the serial. It gives the timers of the SOA that holds.
 func (p *Puller) pull(ctx context.Context, z *task, force bool) (soa record.SOA, err error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	hold := p.memory.hold(end)
+	defer hold.drop()
 	var errs []error
 	for i := range z.primaries {
 		at := (z.good + i) % len(z.primaries)
-		client, err := p.client(z.primaries[at])
+		var client *Client
+		if i > 0 {
+			err = p.move(z, z.primaries[at])
+		}
 		if err == nil {
+			client, err = p.client(z.primaries[at])
+		}
+		if err == nil {
+			hold.release() // what the primary before it sent
+			client.memory = hold
 			soa, err = p.pullFrom(ctx, z, client, force)
 		}
 		if err == nil {
 			z.good = at
 			return soa, nil
 		}
-		if errors.Is(err, errChanged) || ctx.Err() != nil {
+		if why := context.Cause(ctx); why != nil {
+			return soa, why
+		}
+		if errors.Is(err, errChanged) || errors.Is(err, errMemory) {
 			return soa, err
 		}
-		errs = append(errs, err)
+		errs, err = append(errs, err), nil
 	}
 	return soa, errors.Join(errs...)
 }
@@ -106,11 +121,11 @@ func (p *Puller) transfer(ctx context.Context, c *Client, h *held, whole bool, n
 		switch {
 		case err == nil && content != nil:
 			p.count(&p.stats.axfr)
-			return "AXFR for IXFR", p.commitContent(ctx, h, content, now)
+			return "AXFR for IXFR", p.commitContent(ctx, c.memory, h, content, now)
 		case err == nil && len(steps) == 0:
 			return "IXFR", fmt.Errorf("primary %v: it has a later serial, and nothing to transfer", c.Primary)
 		case err == nil:
-			if err = p.verifySteps(h, steps); err == nil {
+			if err = p.verifySteps(ctx, c.memory, h, steps); err == nil {
 				err = p.commitSteps(ctx, h, steps, now)
 			}
 		}
@@ -129,12 +144,13 @@ func (p *Puller) transfer(ctx context.Context, c *Client, h *held, whole bool, n
 		}
 		h = again
 	}
+	c.memory.release() // of the differences
 	content, err := c.AXFR(ctx, h.zone.Apex)
 	if err != nil {
 		return "AXFR", err
 	}
 	p.count(&p.stats.axfr)
-	return "AXFR", p.commitContent(ctx, h, content, now)
+	return "AXFR", p.commitContent(ctx, c.memory, h, content, now)
 }
 
 // soaOf is the rdata of the SOA here, nil if the zone is gone.

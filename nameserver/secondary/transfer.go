@@ -22,8 +22,9 @@ type Step struct {
 type transfer struct {
 	apex        record.Name
 	bounds      zonediff.Bounds
-	incremental bool   // IXFR was asked for
-	serial      uint32 // what is here
+	memory      func(octets int) error // takes what a record needs; nil: there is enough
+	incremental bool                   // IXFR was asked for
+	serial      uint32                 // what is here
 
 	count   int
 	octets  int
@@ -38,6 +39,11 @@ type transfer struct {
 // take takes the next record; done says that it was the last.
 func (t *transfer) take(r *rr) (done bool, err error) {
 	defer func() { t.count++ }()
+	if t.memory != nil {
+		if err := t.memory(costOf(r.owner, r.data)); err != nil {
+			return false, err
+		}
+	}
 	switch {
 	case !r.owner.In(t.apex):
 		return false, t.bad("%v is not inside the zone", r.owner)
@@ -55,6 +61,9 @@ func (t *transfer) take(r *rr) (done bool, err error) {
 	}
 	return t.difference(r)
 }
+
+// costOf is what keeping a record takes: its name twice, the second time as a key, its data, and the rest.
+func costOf(owner record.Name, data []byte) int { return 2*len(owner) + len(data) + recordCost }
 
 func (t *transfer) bad(format string, args ...any) error {
 	err := fmt.Errorf("%w: %s", errMessage, fmt.Sprintf(format, args...))

@@ -1,6 +1,8 @@
 package secondary
 
 import (
+	"context"
+	"errors"
 	"fmt"
 
 	"github.com/eider-dns/eider/store/record"
@@ -18,7 +20,7 @@ type recordKey struct {
 // verifySteps compares the ZONEMD a zone has after the steps of an IXFR, if it has one, with what the steps make of
 // it (RFC 8976 section 4), before they are committed. That takes the memory of a whole transfer, and is bound
 // as that. Its errors wrap ErrIncrement: the zone is transferred whole, once.
-func (p *Puller) verifySteps(h *held, steps []Step) error {
+func (p *Puller) verifySteps(ctx context.Context, memory *holding, h *held, steps []Step) error {
 	view := p.o.View()
 	defer view.Close()
 	if z, ok := view.FindZone(h.zone.Apex); !ok || z.ID != h.zone.ID || z.Serial != h.zone.Serial {
@@ -36,9 +38,12 @@ func (p *Puller) verifySteps(h *held, steps []Step) error {
 			changed[keyOf(&steps[i].Added[j])] = &steps[i].Added[j]
 		}
 	}
-	content, err := p.after(view, h, changed, steps[len(steps)-1].SOA)
+	content, err := p.after(ctx, memory, view, h, changed, steps[len(steps)-1].SOA)
 	if err == nil {
 		_, err = zonemd.Verify(content.Apex(), content.RRsets())
+	}
+	if errors.Is(err, errMemory) || ctx.Err() != nil {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrIncrement, err)
@@ -69,14 +74,18 @@ func digested(view View, h *held, steps []Step) bool {
 }
 
 // after is the content of a zone with records changed and another SOA.
-func (p *Puller) after(view View, h *held, changed map[recordKey]*rr, soa rr) (*zonediff.Content, error) {
+func (p *Puller) after(ctx context.Context, memory *holding, view View, h *held, changed map[recordKey]*rr, soa rr) (*zonediff.Content, error) {
 	c := zonediff.New(h.zone.Apex, p.o.Limits.Bounds)
 	keep := func(set *record.RRset, t record.Type, data [][]byte) error {
 		for _, d := range data {
 			if _, is := changed[recordKey{set.Owner.Lower(), t, string(d)}]; is || t == record.TypeSOA {
 				continue
 			}
-			if err := c.Add(set.Owner, t, set.TTL, d); err != nil {
+			err := c.Add(set.Owner, t, set.TTL, d)
+			if err == nil {
+				err = memory.take(ctx, costOf(set.Owner, d))
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -83,7 +83,7 @@ func (p *Puller) due(apex record.Name, force bool) {
 		z.again = true
 		return
 	}
-	z.next = p.o.Now()
+	z.next, p.soonest = p.o.Now(), time.Time{}
 }
 
 // wake is Refresh for a NOTIFY: nobody waits, and what comes often is told seldom.
@@ -159,6 +159,9 @@ type Stats struct {
 	Refused  uint64 // and those that were not from a primary, nor allowed
 	Zones    int    // secondary zones this node pulls
 	Expired  int    // secondary zones that are not answered from
+	Pulling  int    // zones, just now
+	Memory   int    // octets all transfers hold, just now
+	Crowded  uint64 // transfers that held most of that and made room for others
 }
 
 // Stats reads the figures.
@@ -166,7 +169,9 @@ func (p *Puller) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := &p.stats
+	used, crowded := p.memory.figures()
 	return Stats{
+		Pulling: p.places.taken, Memory: used, Crowded: crowded,
 		Current: s.current.Load(), AXFR: s.axfr.Load(), IXFR: s.ixfr.Load(), Fallback: s.fallback.Load(), Failed: s.failed.Load(),
 		Notifies: s.notifies.Load(), Refused: s.refused.Load(), Zones: len(p.tasks), Expired: len(p.expired),
 	}
