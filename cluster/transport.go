@@ -111,7 +111,7 @@ func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 
 // quorum says whether a majority of the voters, self counted, answered the last
 // message to them, and did so within the last max. An idle leader writes to each follower
-// every few milliseconds, so that a dead one is noticed at once.
+// at least every 100 ms, so that a dead one is noticed soon.
 func (t *transport) quorum(c raft.Configuration, self raft.ServerID, most time.Duration) bool {
 	now := time.Now()
 	t.mu.Lock()

@@ -109,7 +109,7 @@ func (d *decoder) checkTimeouts(t Timeouts) {
 		{"heartbeat", t.Heartbeat, 20 * time.Millisecond, "750ms"},
 		{"election", t.Election, 20 * time.Millisecond, "750ms"},
 		{"leader_lease", t.LeaderLease, 20 * time.Millisecond, "500ms"},
-		{"commit", t.Commit, time.Millisecond, "5ms"},
+		{"commit", t.Commit, time.Millisecond, "50ms"},
 	} {
 		if v.value < v.least || v.value > maxTimeout {
 			d.problem("timeouts.%s: \"%v\" is not between %v and %v; for example %q", v.key, v.value, v.least, maxTimeout, v.example)

@@ -160,7 +160,7 @@ func defaultTimeouts() Timeouts {
 		Heartbeat:   750 * time.Millisecond,
 		Election:    750 * time.Millisecond,
 		LeaderLease: 500 * time.Millisecond,
-		Commit:      5 * time.Millisecond,
+		Commit:      50 * time.Millisecond,
 	}
 }
 

@@ -111,7 +111,7 @@ func (d *decoder) config(root *object) *Config {
 				{"heartbeat", d.duration(&c.Timeouts.Heartbeat, "750ms")},
 				{"election", d.duration(&c.Timeouts.Election, "750ms")},
 				{"leader_lease", d.duration(&c.Timeouts.LeaderLease, "500ms")},
-				{"commit", d.duration(&c.Timeouts.Commit, "5ms")},
+				{"commit", d.duration(&c.Timeouts.Commit, "50ms")},
 			})
 		}},
 		{"limits", func(path string, v any) {
