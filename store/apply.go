@@ -80,6 +80,7 @@ type batchState struct {
 	hashed []byte
 
 	ch                      changeState // of the current change; its buffers are reused
+	diff                    diffWriter  // scratch of finishZone
 	key                     []byte      // scratch
 	val                     []byte      // scratch
 	name                    []byte      // key of the owner of the current op

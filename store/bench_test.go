@@ -131,6 +131,48 @@ func BenchmarkApply(b *testing.B) {
 	}
 }
 
+// BenchmarkApplyUpdate: changes of one or more new names each as an UPDATE makes them, in entries
+// of so many changes, in a zone whose journal is full.
+func BenchmarkApplyUpdate(b *testing.B) {
+	for _, size := range []struct{ changes, ops int }{{8, 1}, {64, 1}, {12, 100}} {
+		b.Run(fmt.Sprintf("changes=%d/ops=%d", size.changes, size.ops), func(b *testing.B) {
+			s := open(b)
+			fill(b, s, 10_000)
+			index, next := s.Applied(), 0
+			entry := func() Entry {
+				index++
+				e := Entry{Index: index, Time: int64(index)}
+				for range size.changes {
+					next++
+					c := record.Change{ID: record.RequestID{byte(next), byte(next >> 8), byte(next >> 16), byte(next >> 24)}, By: "update from 127.0.0.1"}
+					for k := range size.ops {
+						op := addA(fmt.Sprintf("u%d-%d.example.org.", next, k), next).Ops[0]
+						op.Flags = record.OpUpdate
+						c.Ops = append(c.Ops, op)
+					}
+					e.Changes = append(e.Changes, encode(b, c))
+				}
+				return e
+			}
+			for next < MaxZoneDiffs {
+				s.Apply([]Entry{entry()})
+			}
+			b.ReportAllocs()
+			changes := 0
+			for b.Loop() {
+				b.StopTimer()
+				e := entry()
+				b.StartTimer()
+				if res := s.Apply([]Entry{e})[0][0]; res.Status != record.OK {
+					b.Fatalf("%+v", res)
+				}
+				changes += size.changes
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(changes*size.ops), "ns/record")
+		})
+	}
+}
+
 func BenchmarkLoad(b *testing.B) {
 	for _, n := range sizes {
 		s := open(b)

@@ -274,10 +274,14 @@ func (ch *changeState) net(t *tree) {
 	ch.touched = kept
 }
 
-// ofZone gives what was touched of a zone's content.
+// ofZone gives what was touched of a zone's content. It may be part of touched.
 func (ch *changeState) ofZone(id uint32) (mine []undo) {
+	other := func(u undo) bool { return binary.BigEndian.Uint32(u.key[1:]) != id }
+	if !slices.ContainsFunc(ch.touched, other) {
+		return slices.Clip(ch.touched)
+	}
 	for _, u := range ch.touched {
-		if binary.BigEndian.Uint32(u.key[1:]) == id {
+		if !other(u) {
 			mine = append(mine, u)
 		}
 	}

@@ -56,21 +56,45 @@ type diffWriter struct {
 // set notes how an RRset changed.
 func (d *diffWriter) set(key, old, val []byte, had, has bool) {
 	_, name, t, _ := splitSetKey(key)
-	owner, _ := record.NameFromKey(name)
-	var was, is record.RRset
+	if had && has && record.Set(old).TTL() == record.Set(val).TTL() && !replaced(old, val) {
+		owner, _ := record.NameFromKey(name)
+		gone, come := record.Set(old).RRset(owner, t), record.Set(val).RRset(owner, t)
+		gone.Data, come.Data = without(gone.Data, come.Data), without(come.Data, gone.Data)
+		gone.Sigs, come.Sigs = without(gone.Sigs, come.Sigs), without(come.Sigs, gone.Sigs)
+		d.removed = appendDiffSet(d.removed, &gone)
+		d.added = appendDiffSet(d.added, &come)
+		return
+	}
 	if had {
-		was = record.Set(old).RRset(owner, t)
+		d.removed = appendDiffWhole(d.removed, name, t, old)
 	}
 	if has {
-		is = record.Set(val).RRset(owner, t)
+		d.added = appendDiffWhole(d.added, name, t, val)
 	}
-	gone, come := was, is
-	if had && has && was.TTL == is.TTL {
-		gone.Data, come.Data = without(was.Data, is.Data), without(is.Data, was.Data)
-		gone.Sigs, come.Sigs = without(was.Sigs, is.Sigs), without(is.Sigs, was.Sigs)
+}
+
+// replaced tells whether two sets are one record each, and not the same one: as the SOA's is
+// with each change of a zone.
+func replaced(a, b record.Set) bool {
+	return a.Count() == 1 && b.Count() == 1 && a.SigCount() == 0 && b.SigCount() == 0 && !bytes.Equal(a.First(), b.First())
+}
+
+// appendDiffWhole is appendDiffSet of all of a stored RRset, whose encoding is what is appended.
+func appendDiffWhole(dst, name []byte, t record.Type, v record.Set) []byte {
+	if v.Count()+v.SigCount() == 0 {
+		return dst
 	}
-	d.removed = appendDiffSet(d.removed, &gone)
-	d.added = appendDiffSet(d.added, &come)
+	at := len(dst)
+	dst = append(dst, 0)
+	if owner := v.Owner(""); owner != "" {
+		dst = append(dst, owner...)
+	} else {
+		dst, _ = record.AppendKeyName(dst, name)
+	}
+	dst[at] = byte(len(dst) - at - 1)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(t))
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(v)))
+	return append(dst, v...)
 }
 
 // without gives what of the sorted list a is not in the sorted list b.

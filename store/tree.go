@@ -200,6 +200,10 @@ func (t *tree) put(key, val []byte) {
 // rebuild lays out the page at the end of the path anew with key in it, as one or two pages.
 func (t *tree) rebuild(depth, i int, exact bool, key, val []byte) {
 	n, at := t.path[depth-1].n, t.path[depth-1].i
+	if p := n.leaves[at]; !exact && i > 0 && i == p.count() && p.used()+pageHeader+slotSize+len(key)+len(val) > pageSize {
+		t.grow(depth, key, val)
+		return
+	}
 	items := n.leaves[at].items(t.items[:0])
 	atEnd := i == len(items)
 	if exact {
@@ -220,6 +224,23 @@ func (t *tree) rebuild(depth, i int, exact bool, key, val []byte) {
 	n.leaves[at] = left
 	n.leaves = slices.Insert(n.leaves, at+1, right)
 	t.addSep(depth, at, b[:commonPrefix(a, b)+1:commonPrefix(a, b)+1])
+}
+
+// grow puts key behind the full page at the end of the path, in a page of its own. In keys that come in
+// order it is where cut would split, and the full page stays as it is.
+func (t *tree) grow(depth int, key, val []byte) {
+	n, at := t.path[depth-1].n, t.path[depth-1].i
+	p := n.leaves[at]
+	last, _ := p.at(p.count() - 1)
+	before := append(append(t.key[:0], p.prefix()...), last...)
+	t.key = before
+	shared := commonPrefix(before, key)
+	t.items = append(t.items[:0], item{nil, key, val})
+	right := newPage(t.items, pageSize, t.owner, nil)
+	clear(t.items)
+	t.items = t.items[:0]
+	n.leaves = slices.Insert(n.leaves, at+1, right)
+	t.addSep(depth, at, bytes.Clone(key[:shared+1]))
 }
 
 // cut chooses where to split items: behind everything old if keys come in

@@ -166,7 +166,7 @@ func (b *batchState) finishZone(z *zoneState) {
 	} else if len(mine) == 0 {
 		return
 	}
-	soaKey := appendSetKey(nil, spaceRRset, z.id, z.apexKey, record.TypeSOA)
+	soaKey := ch.save(appendSetKey(b.key[:0], spaceRRset, z.id, z.apexKey, record.TypeSOA))
 	val, _ := b.tree.get(soaKey)
 	oldSOA := ch.save(val)
 	for i := range mine {
@@ -182,7 +182,8 @@ func (b *batchState) finishZone(z *zoneState) {
 	if digested {
 		b.writeDigest(z, serial, algorithm)
 	}
-	d := diffWriter{from: z.serial, to: serial, index: b.index, time: b.time, by: b.by}
+	d := &b.diff
+	*d = diffWriter{from: z.serial, to: serial, index: b.index, time: b.time, by: b.by, removed: d.removed[:0], added: d.added[:0]}
 	newSOA, _ := b.tree.get(soaKey)
 	d.set(soaKey, oldSOA, newSOA, true, true)
 	for i := range mine {
@@ -193,16 +194,15 @@ func (b *batchState) finishZone(z *zoneState) {
 	}
 	z.serial, z.changed, ch.changed = serial, true, true
 	b.writeZone(z)
-	b.keepDiff(z, &d)
+	b.keepDiff(z, d)
 }
 
 // writeSerial puts a serial into the SOA of z.
 func (b *batchState) writeSerial(z *zoneState, serial uint32) {
 	key := appendSetKey(b.key[:0], spaceRRset, z.id, z.apexKey, record.TypeSOA)
 	val, _ := b.tree.get(key)
-	set := record.Set(val).RRset(z.apex.Lower(), record.TypeSOA)
-	set.Data = [][]byte{record.WithSerial(set.Data[0], serial)}
-	b.val = set.Append(b.val[:0])
+	b.val = append(b.val[:0], val...)
+	record.Set(b.val).SetSerial(serial)
 	b.tree.put(key, b.val)
 	b.key = key
 }

@@ -17,7 +17,11 @@ const MaxZONEMDRecords = 2000
 // the one there is data as any other. A signed zone gets its digest from who signs it (RFC 8976
 // section 2.1: it must be signed too), a secondary zone from its primary.
 func (b *batchState) digest(z *zoneState) (a zonemd.Algorithm, kept bool) {
-	a, err := zonemd.ParseAlgorithm(string(b.zoneSettingValue(z.apexKey, record.ZoneZONEMD)))
+	asked := b.zoneSettingValue(z.apexKey, record.ZoneZONEMD)
+	if asked == nil && !z.redigest {
+		return 0, false // as nearly always
+	}
+	a, err := zonemd.ParseAlgorithm(string(asked))
 	if err != nil && !z.redigest || b.zoneSettingValue(z.apexKey, record.ZoneSecondary) != nil {
 		return 0, false
 	}

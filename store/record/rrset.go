@@ -154,6 +154,13 @@ func (v Set) First() []byte {
 	return it.rdata
 }
 
+// SetSerial writes a serial into the one record of an SOA's Set that is not shared yet.
+func (v Set) SetSerial(serial uint32) {
+	if rdata := v.First(); len(rdata) >= soaNumbers {
+		binary.BigEndian.PutUint32(rdata[len(rdata)-soaNumbers:], serial)
+	}
+}
+
 // Check verifies that v is a whole encoding, so that the methods above cannot
 // fail on it. What is read from a disk or a network goes through here once.
 func (v Set) Check() error {
