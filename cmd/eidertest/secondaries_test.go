@@ -47,8 +47,8 @@ type aSecondary struct {
 	wrong string
 }
 
-// secondaryOf starts one, with the nodes as its primaries, the first of them first. stop ends it.
-func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondary {
+// secondaryOf starts one, with the key xfrKey of that secret and the nodes as its primaries, the first of them first. stop ends it.
+func secondaryOf(t *testing.T, name, port, secret string, primaries []string) *aSecondary {
 	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, name+".conf")
@@ -64,7 +64,7 @@ func secondaryOf(t *testing.T, name, port string, primaries []string) *aSecondar
 			text = strings.ReplaceAll(text, form[0], form[1])
 		}
 	}
-	text = strings.NewReplacer("192.0.2.0/24", "127.0.0.1", "example.com", "zone.test", "SECRET", updateSecret).Replace(text)
+	text = strings.NewReplacer("192.0.2.0/24", "127.0.0.1", "example.com", "zone.test", "SECRET", secret).Replace(text)
 	write := func(path, before, after string) {
 		all := strings.NewReplacer("DIR", dir, "OWN", port).Replace(before) + text + after
 		must(t, os.WriteFile(path, []byte(all), 0o600))
@@ -313,7 +313,7 @@ func TestSecondaries(t *testing.T) {
 	var all []*aSecondary
 	for i, name := range []string{"nsd", "knot", "bind", "powerdns"} {
 		k := i % len(primaries)
-		s := secondaryOf(t, name, strconv.Itoa(ports[i]), append(slices.Clone(primaries[k:]), primaries[:k]...))
+		s := secondaryOf(t, name, strconv.Itoa(ports[i]), updateSecret, append(slices.Clone(primaries[k:]), primaries[:k]...))
 		all = append(all, s)
 		target := fmt.Sprintf("127.0.0.1@%d", ports[i])
 		if name != "powerdns" {
