@@ -30,7 +30,7 @@ func barred(err error) bool {
 
 // behind is the verdict over a disk a recovery left behind.
 func (n *Node) behind(id string, epoch uint64) error {
-	return &supersededError{epoch, fmt.Errorf("%w: node %s is at epoch %d and this disk at epoch %d; to let this node join again, move its data directory %s away and start it", errSuperseded, id, epoch, n.identity.get().Epoch, n.dir)}
+	return &supersededError{epoch, fmt.Errorf("%w: node %s is at epoch %d and this disk at epoch %d; it takes no changes, answers from before, and joins again by itself once that cluster has a leader within reach", errSuperseded, id, epoch, n.identity.get().Epoch)}
 }
 
 // supersededError wraps errSuperseded.

@@ -39,6 +39,7 @@ type method byte
 const (
 	callHello    method = 'h' // who are you, and what do you know
 	callAdmit    method = 'a' // let me into the cluster (leader only)
+	callProve    method = 'b' // is my state the beginning of the recovered one (leader only)
 	callPropose  method = 'p' // changes for the leader
 	callStatus   method = 's' // how are you; from a leader also what it knows
 	callTransfer method = 't' // give leadership away

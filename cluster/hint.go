@@ -61,6 +61,19 @@ func AppliedBefore(dir string) uint64 {
 	return index
 }
 
+// committedBefore is up to where a log is known to hold what was committed.
+func committedBefore(dir string, log token) uint64 {
+	f, err := os.Open(filepath.Join(dir, hintFile))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	if index, of := readHint(f); of == log {
+		return index
+	}
+	return 0
+}
+
 // read is the index of the hint, 0 if there is none for this log.
 func (h *hint) read() uint64 {
 	index, log := readHint(h.file)

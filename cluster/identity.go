@@ -68,6 +68,9 @@ type identity struct {
 	Epoch       uint64           `json:"epoch"`             // goes up when a cluster is recovered by force
 	Recovery    token            `json:"recovery,omitzero"` // drawn at the recovery that began the epoch: two of one epoch are two clusters
 	Before      []beforeNode     `json:"before,omitempty"`  // the other nodes of before that recovery, to look for a second one
+	Point       *recoveryPoint   `json:"point,omitempty"`   // of that recovery, until it is in the table of members
+	Discard     string           `json:"discard,omitempty"` // why log and checkpoint are put aside at the next start
+	Outside     bool             `json:"outside,omitempty"` // must be let in; starts nothing, though it may be empty
 	GaveWay     token            `json:"gave_way,omitzero"` // the recovery of the same epoch that counts instead of this disk's
 	Admitted    bool             `json:"admitted"`          // this disk took part in the first start, or a leader let it in
 	Log         token            `json:"log"`               // written into the raft log too; another one there means the log was lost
@@ -138,7 +141,13 @@ func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
 	case s.id.Name != c.Cluster:
 		return nil, fmt.Errorf("%w: %s belongs to cluster %q and the config says %q", ErrForeign, dir, s.id.Name, c.Cluster)
 	}
-	if want := clusterToken(c); !s.id.Admitted && s.id.Promise == nil && s.id.Cluster != want {
+	if s.id.Discard != "" { // log and checkpoint are aside
+		return s, s.change(func(i *identity) {
+			i.Incarnation, i.Log, i.Boot = newToken(), token{}, token{}
+			i.Admitted, i.Outside, i.Discard, i.Behind = false, true, "", 0
+		})
+	}
+	if want := clusterToken(c); !s.id.Admitted && !s.id.Outside && s.id.Promise == nil && s.id.Cluster != want {
 		return s, s.change(func(i *identity) { i.Cluster = want }) // the list of nodes was changed before the first start
 	}
 	return s, nil

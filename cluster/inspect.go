@@ -24,6 +24,7 @@ import (
 type Inspection struct {
 	Cluster [16]byte // whose state belongs here; zero: not known, or not let in yet
 	Aside   []Aside  // what was put aside
+	Discard string   // why the checkpoint has to go as well; empty: it need not
 }
 
 // Inspect looks at the files of this package in a data directory before any of them is used. What is damaged, or is not of this
@@ -58,6 +59,9 @@ func (in *inspector) files(clean bool) error {
 		idErr = in.owner(identity)
 	}
 	in.met = idErr == nil && len(identity.Nodes) > 0
+	if idErr == nil && identity.Discard != "" {
+		return in.discard(identity.Discard)
+	}
 	facts, logErr := logFacts{}, error(nil)
 	looked := !clean || idErr != nil
 	if path := filepath.Join(in.dir, logFile); looked {
@@ -126,6 +130,22 @@ func (in *inspector) notOfOneTime(identity identity) error {
 		in.found.Cluster = identity.Cluster
 	}
 	return in.hint(identity)
+}
+
+// discard puts aside what a recovery of the cluster left behind; the identity says so until the node is opened.
+func (in *inspector) discard(why string) error {
+	for _, name := range []string{logFile, hintFile} {
+		if _, err := os.Lstat(filepath.Join(in.dir, name)); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		a, err := SetAside(in.dir, name, errors.New(why), in.log)
+		if err != nil {
+			return fmt.Errorf("put %s aside, which %s: %w", name, why, err)
+		}
+		in.found.Aside = append(in.found.Aside, a)
+	}
+	in.found.Discard = why
+	return nil
 }
 
 // alone says whether nobody else can be in the cluster, as far as the config tells.

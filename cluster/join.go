@@ -53,6 +53,9 @@ type greeting struct {
 	Voter       bool       `json:"voter"`             // by its config
 	Expect      int        `json:"expect,omitempty"`  // nodes of a first start by count
 	Promise     *foundList `json:"promise,omitempty"` // the first start this node agreed to
+	Applied     uint64     `json:"applied,omitempty"` // of a node outside that brings state: up to where it goes,
+	Term        uint64     `json:"term,omitempty"`    // the term of the entry there,
+	Chain       []byte     `json:"chain,omitempty"`   // and the hash chain over it
 	Founding    token      `json:"founding,omitzero"` // of the cluster it belongs to, if it knows
 
 	// In answers only.
@@ -86,8 +89,9 @@ func (n *Node) greeting() greeting {
 			g.State = helloFresh
 		}
 		g.Leads = r != nil && r.raft.State() == raft.Leader
-	case n.machine.sm.Applied() > 0:
+	case n.machine.sm.Applied() > 0 || id.Outside:
 		g.State = helloWaiting
+		n.bring(&g)
 	}
 	return g
 }
@@ -241,7 +245,7 @@ func (n *Node) alone() bool {
 	if s := n.servers(); len(s) > 0 {
 		return len(s) == 1 && string(s[0].ID) == n.id
 	}
-	return len(n.config.Nodes) == 1 && len(n.config.Join) == 0
+	return len(n.config.Nodes) == 1 && len(n.config.Join) == 0 && len(n.identity.get().Before) == 0
 }
 
 // memberAddresses are those of all nodes of the cluster, or, before the first start, of the config.
@@ -383,6 +387,7 @@ func (n *Node) admitMe(leaderAddress string) error {
 	return n.identity.change(func(i *identity) {
 		i.Admitted, i.Cluster, i.Epoch, i.Recovery = true, a.Cluster, a.Epoch, a.Recovery
 		i.Nodes[a.ID] = a.Incarnation
+		i.Outside, i.Before = false, nil
 	})
 }
 
@@ -396,11 +401,11 @@ func (n *Node) serve(conn net.Conn, from hello) {
 }
 
 func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte) ([]byte, error) {
-	if from.Service == serviceJoin && m != callHello && m != callAdmit {
+	if from.Service == serviceJoin && m != callHello && m != callAdmit && m != callProve {
 		return nil, fmt.Errorf("call %q is for nodes of the cluster", byte(m))
 	}
 	switch m {
-	case callHello, callAdmit:
+	case callHello, callAdmit, callProve:
 		var g greeting
 		if err := json.Unmarshal(payload, &g); err != nil {
 			return nil, fmt.Errorf("%w: %w", errFrame, err)
@@ -408,8 +413,11 @@ func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte)
 		if g.ID != from.ID || g.Incarnation != from.Incarnation || len(g.Address) > 300 {
 			return nil, fmt.Errorf("%w: in another's name", errFrame)
 		}
-		if m == callHello {
+		switch m {
+		case callHello:
 			return json.Marshal(n.onHello(g))
+		case callProve:
+			return n.onProve(g)
 		}
 		return n.onAdmit(ctx, g)
 	case callPropose:

@@ -332,6 +332,11 @@ func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting
 		if keeps && (at == nil || t != nil) {
 			return errors.New("it is not settled yet who belongs to the cluster")
 		}
+	} else if g.State == helloWaiting && m.prove(g) == nil {
+		g.Founding = t.table.Founding // before the recovery it was another
+		if err := t.admits(g); err != nil {
+			return err
+		}
 	} else if g.State == helloWaiting && g.Founding == (token{}) && mine.Epoch > 0 {
 		return fmt.Errorf("node %s brings data that may be of before the recovery of the cluster; move its data directory away to let it join as new", g.ID)
 	} else if err := t.admits(g); err != nil {

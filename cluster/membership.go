@@ -235,7 +235,8 @@ func (m *members) do(ctx context.Context, r *run, op MemberOp) (uint64, error) {
 
 // settle changes the table, with all of Raft's nodes in it, and gives the index this node applied it by.
 func (m *members) settle(ctx context.Context, r *run, f func(*table) error) (uint64, error) {
-	former := m.n.identity.get().Former
+	id := m.n.identity.get()
+	former := id.Former
 	err := m.n.changeTable(ctx, func(t *table) error {
 		seed(t, r.servers())
 		for _, id := range former { // they may come in again, with empty disks
@@ -245,11 +246,14 @@ func (m *members) settle(ctx context.Context, r *run, f func(*table) error) (uin
 		}
 		if len(former) > 0 { // a checkpoint of before may hold what the recovery left behind: it must not come in
 			t.Founding = newToken()
+			if id.Point != nil {
+				t.Recovered = id.Point
+			}
 		}
 		return f(t)
 	})
 	if err == nil && len(former) > 0 {
-		err = m.n.identity.change(func(i *identity) { i.Former = nil })
+		err = m.n.identity.change(func(i *identity) { i.Former, i.Point = nil, nil })
 	}
 	return m.n.Applied(), err
 }

@@ -49,6 +49,7 @@ type Node struct {
 	process    token                     // this life of the node, to tell two that share a disk's copy apart
 	recoveries chan recovery             // orders to make this node the only voter
 	removed    chan struct{}             // closed when this node was taken out of the cluster
+	anew       chan struct{}             // closed when this node has to start anew, without what it has
 
 	mu       sync.Mutex
 	state    string // why Raft does not run: stateJoining, stateFailed ...
@@ -93,7 +94,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{
 		id: o.ID, self: self, config: o.Config, dir: o.Dir, tuning: o.Tuning.withDefaults(o.Config.Limits), log: o.Log, report: o.Report, told: o.Told, snaps: o.Snapshots,
 		state: stateStarting, leaderCh: make(chan struct{}), stopped: make(chan struct{}), done: make(chan struct{}),
-		verdict: make(chan error, 1), removed: make(chan struct{}), recoveries: make(chan recovery), process: newToken(),
+		verdict: make(chan error, 1), removed: make(chan struct{}), anew: make(chan struct{}), recoveries: make(chan recovery), process: newToken(),
 	}
 	if n.dir == "" {
 		n.dir = self.DataDir

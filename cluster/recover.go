@@ -289,9 +289,12 @@ func recoverHere(logs *logStore, s *identityStore, at Checkpoint) error {
 			before = append(before, beforeNode{string(server.ID), string(server.Address)})
 		}
 	}
+	point := recoveryPoint{From: id.Epoch, FromRecovery: id.Recovery, Index: last, Committed: max(at.Index, committedBefore(filepath.Dir(s.path), id.Log))}
 	err = s.change(func(i *identity) {
 		i.Epoch, i.Recovery, i.GaveWay = max(i.Epoch, i.Behind)+1, newToken(), token{}
-		i.Admitted, i.Former, i.Before, i.Nodes = true, former, before, map[string]token{}
+		i.Admitted, i.Outside, i.Former, i.Before, i.Nodes = true, false, former, before, map[string]token{}
+		point.Epoch, point.Recovery = i.Epoch, i.Recovery
+		i.Point = &point
 	})
 	if err != nil {
 		return err

@@ -85,7 +85,7 @@ func TestCheckpointOfBeforeARecoveryStaysOut(t *testing.T) {
 }
 
 // Whoever heard once that the cluster was recovered without its disk does not start again when those who know
-// are down: two of three would make a cluster of the old epoch.
+// are down: two of three would make a cluster of the old epoch. With more than the recovered history holds it asks to start anew.
 func TestLeftBehindStaysBehind(t *testing.T) {
 	c := clustertest.Start(t, clustertest.Options{})
 	last := lateOne(t, c)
@@ -99,20 +99,37 @@ func TestLeftBehindStaysBehind(t *testing.T) {
 	}
 	behind := func() error {
 		for _, i := range others {
-			if s := c.Node(i).Status(); s.State != "failed" || !strings.Contains(s.Reason, "left behind by a recovery") {
+			if s := c.Node(i).Status(); s.State != "failed" || s.LeftBehind != 1 || !strings.Contains(s.Reason, "left behind by a recovery") {
 				return fmt.Errorf("node %d is %s: %s", i, s.State, s.Reason)
 			}
 		}
 		return nil
 	}
 	c.Until("both are told", behind)
+	for _, i := range others {
+		c.Until("it asks to start anew", func() error {
+			select {
+			case <-c.Node(i).Anew():
+				return nil
+			default:
+				return errors.New("not yet")
+			}
+		})
+	}
 	for i := range 3 {
 		c.Kill(i)
 	}
 	for _, i := range others {
 		c.Restart(i)
 	}
-	c.Until("both remember", behind)
+	c.Until("both wait to be let in", func() error {
+		for _, i := range others {
+			if s := c.Node(i).Status(); s.State != "joining" || !strings.Contains(s.Reason, "waits for a leader") {
+				return fmt.Errorf("node %d is %s: %s", i, s.State, s.Reason)
+			}
+		}
+		return nil
+	})
 	for _, i := range others {
 		c.Kill(i)
 		c.Wipe(i)

@@ -341,8 +341,14 @@ func (n *Node) supervise(r *run) {
 	pause := restartLeast
 	for n.ctx.Err() == nil {
 		if failed {
-			<-n.ctx.Done()
-			break
+			if r != nil { // what is wrong with it is a person's to set right
+				<-n.ctx.Done()
+				break
+			}
+			if r = n.comeBack(); r == nil {
+				break
+			}
+			failed = false
 		}
 		err := n.enter(r)
 		if err == nil {

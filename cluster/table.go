@@ -38,8 +38,10 @@ type table struct {
 	// after a majority lost its disks) have one id and differ here; so does a state of before a recovery.
 	Founding token               `json:"founding"`
 	Nodes    map[string]expected `json:"nodes"`
-	Fenced   []token             `json:"fenced,omitempty"`  // incarnations removed for good, oldest first
-	Cleanup  time.Duration       `json:"cleanup,omitempty"` // remove a node that is unreachable for so long; 0: never
+	Fenced   []token             `json:"fenced,omitempty"` // incarnations removed for good, oldest first
+	// Recovered is where the newest recovery parted from what was before.
+	Recovered *recoveryPoint `json:"recovered,omitempty"`
+	Cleanup   time.Duration  `json:"cleanup,omitempty"` // remove a node that is unreachable for so long; 0: never
 }
 
 // expected is a node that may be in the cluster.

@@ -26,8 +26,8 @@ func clusterRecoverCommand() *cli.Command {
 that do not run are looked at. It shows what each holds and which holds most, and changes nothing.
 
 With --yes the node asked, or the best of the folders, becomes the only voter of the cluster, at the next
-epoch. Whatever its log holds counts from then on. The nodes of before are refused as they are: empty
-their data folders and start them again, and they come in as new.
+epoch. Whatever its log holds counts from then on. The nodes of before are refused as they are; one
+that starts again comes back by itself, with what is a beginning of this history, or empty and its files in quarantine.
 Be sure that the lost nodes are off: what they go on to agree on without this one would be lost.`,
 			"eider cluster recover -c cluster-config.json -n 2",
 			"eider cluster recover --yes -c cluster-config.json -n 2",
@@ -55,7 +55,7 @@ func recoverRunning(ctx context.Context, c *cli.Context, node *admin.Client) err
 	if c.Bool("yes") {
 		done, err := node.Recover(ctx, c.Bool("anyway"))
 		if err == nil {
-			line(c, "OK epoch=%d; the data folders of the others may hold what this node does not have: move each away and start its node with --join", done.Epoch)
+			line(c, "OK epoch=%d; a node of before that starts again keeps what is of this history, or puts its files aside and joins empty", done.Epoch)
 		}
 		return err
 	}
@@ -107,7 +107,7 @@ func recoverFolders(c *cli.Context, dirs []string) error {
 	if err := cluster.RecoverDisk(disks[best].Where, points[best], log); err != nil {
 		return err
 	}
-	line(c, "OK node=%s epoch=%d; start it, and empty the data folders of the others before they start again", disks[best].ID, disks[best].Epoch+1)
+	line(c, "OK node=%s epoch=%d; start it first; a node of before that starts later keeps what is of this history, or puts its files aside and joins empty", disks[best].ID, disks[best].Epoch+1)
 	return nil
 }
 

@@ -137,7 +137,15 @@ func (l *lateProposer) Recover(ctx context.Context, anyway bool) (uint64, error)
 	return index, err
 }
 
-// removed is closed once this node was taken out of the cluster.
+// anew is closed once the node has to start anew, without what it has.
+func (l *lateProposer) anew() <-chan struct{} {
+	if n := l.get(); n != nil {
+		return n.Anew()
+	}
+	return nil
+}
+
+// removed is closed once the node was taken out of the cluster.
 func (l *lateProposer) removed() <-chan struct{} {
 	if n := l.get(); n != nil {
 		return n.Removed()

@@ -73,6 +73,7 @@ func runNode(c *cli.Context) error {
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
 	var fatal error
+	anew := false
 	for waiting := true; waiting; {
 		select {
 		case <-ctx.Done():
@@ -82,6 +83,8 @@ func runNode(c *cli.Context) error {
 		case <-n.late.removed():
 			n.log.Warn("this node was taken out of the cluster and ends; move its data folder away to let it join as new")
 			waiting = false
+		case <-n.late.anew():
+			anew, waiting = true, false
 		case err := <-imported:
 			if err != nil && settings.strict {
 				fatal, waiting = failed("node", err), false
@@ -95,7 +98,20 @@ func runNode(c *cli.Context) error {
 		return errors.Join(fatal, failed("stop", err))
 	}
 	leaveClean(settings.node.DataDir)
+	if anew {
+		return startAnew()
+	}
 	return fatal
+}
+
+// startAnew puts a new process in the place of this one, with its id and arguments: what the node cannot keep is put aside before
+// any of it is opened. It returns only where that cannot be done; whoever looks after the process starts it again then.
+func startAnew() error {
+	path, err := os.Executable()
+	if err == nil {
+		err = syscall.Exec(path, os.Args, os.Environ())
+	}
+	return failed("start anew", fmt.Errorf("%w; start the node again", err))
 }
 
 // settings is all a node runs with.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -84,6 +85,11 @@ func (n *node) openFiles() (err error) {
 		n.found.Aside = append(before.Aside, n.found.Aside...)
 	}
 	path := filepath.Join(dir, storeFile)
+	if n.found.Discard != "" {
+		if err := n.discardStore(path); err != nil {
+			return err
+		}
+	}
 	if !clean {
 		start := time.Now()
 		_, err := store.Verify(path)
@@ -114,6 +120,19 @@ func (n *node) openFiles() (err error) {
 	}
 	n.store, err = store.Open(path, n.storeOptions())
 	return err
+}
+
+// discardStore puts aside a checkpoint that is not of the history the cluster was recovered with.
+func (n *node) discardStore(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	a, err := cluster.SetAside(filepath.Dir(path), storeFile, errors.New(n.found.Discard), n.log)
+	if err != nil {
+		return fmt.Errorf("put %s aside: %w", storeFile, err)
+	}
+	n.found.Aside = append(n.found.Aside, a)
+	return nil
 }
 
 // storeOptions has every state go with the rules about queries that are in it, so that no query is answered from one
