@@ -36,7 +36,7 @@ func (r received) String() string {
 // receive takes a zone whole, with as little work as can be: the records are counted, not kept.
 func receive(addr, apex string) (r received, err error) {
 	m := new(dns.Msg)
-	m.SetAxfr(apex + ".")
+	m.SetAxfr(dns.Fqdn(apex))
 	query, err := m.Pack()
 	if err != nil {
 		return r, err
