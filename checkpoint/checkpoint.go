@@ -42,7 +42,10 @@ type Options struct {
 	// entries did: the zones they changed, and more if there are others, as after a snapshot. It
 	// must not block. nil: nobody looks.
 	Observe func(zones []record.ZoneSerial, more bool)
-	Log     *slog.Logger
+	// Failed is told of each write the disk did not take, of the checkpoint or of a snapshot received,
+	// before it is tried again. nil: nobody looks.
+	Failed func(error)
+	Log    *slog.Logger
 }
 
 const (

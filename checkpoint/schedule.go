@@ -82,6 +82,7 @@ func (f *FSM) fold(w store.Witness) error {
 	if err != nil {
 		f.stats.foldErrors.Add(1)
 		f.log.Error("checkpoint failed, changes stay in memory and in the log", slog.Any("err", err))
+		f.tellFailed(err)
 		return err
 	}
 	f.stats.folds.Add(1)
@@ -97,4 +98,10 @@ func (f *FSM) Close() error {
 	f.closing.Do(func() { close(f.done) })
 	f.stopped.Wait()
 	return f.fold(store.Witness{})
+}
+
+func (f *FSM) tellFailed(err error) {
+	if err != nil && f.options.Failed != nil {
+		f.options.Failed(err)
+	}
 }

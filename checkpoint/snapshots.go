@@ -111,12 +111,15 @@ func (s *sink) Write(p []byte) (int, error) {
 	if s.file == nil {
 		file, err := os.OpenFile(s.fsm.receivedPath(s.id), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 		if err != nil {
+			s.fsm.tellFailed(err)
 			return 0, fmt.Errorf("receive a snapshot: %w", err)
 		}
 		s.file = file
 		s.fsm.log.Info("snapshot from another node begun", slog.Uint64("index", s.meta.Index))
 	}
-	return s.file.Write(p)
+	n, err := s.file.Write(p)
+	s.fsm.tellFailed(err)
+	return n, err
 }
 
 // Close makes what was received durable under its temporary name.
@@ -126,6 +129,7 @@ func (s *sink) Close() error {
 	}
 	if err := s.file.Sync(); err != nil {
 		s.file.Close()
+		s.fsm.tellFailed(err)
 		return fmt.Errorf("receive a snapshot: %w", err)
 	}
 	return s.file.Close()

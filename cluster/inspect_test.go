@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -187,6 +188,15 @@ func TestQuarantineIsBounded(t *testing.T) {
 	b, err := os.ReadFile(last.To)
 	if len(left) != quarantineFiles || err != nil || b[0] != 3*quarantineFiles-1 {
 		t.Errorf("%d files, the last %v (%v)", len(left), b, err)
+	}
+	MakeRoom(dir, errors.New("not for want of space"), slog.New(slog.DiscardHandler))
+	for want := quarantineFiles - 1; want >= 0; want-- {
+		MakeRoom(dir, fmt.Errorf("fold: %w", &os.PathError{Op: "write", Err: syscall.ENOSPC}), slog.New(slog.DiscardHandler))
+		left, err := os.ReadDir(filepath.Join(dir, QuarantineDir))
+		must(t, err)
+		if len(left) != want || want > 0 && left[want-1].Name() != filepath.Base(last.To) {
+			t.Errorf("%d files where %d should be, or not the newest", len(left), want)
+		}
 	}
 	must(t, os.RemoveAll(filepath.Join(dir, QuarantineDir)))
 	must(t, os.WriteFile(filepath.Join(dir, QuarantineDir), nil, 0o600)) // no folder can be made

@@ -9,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
 const (
 	// QuarantineDir is the folder within the data directory that holds what was put aside.
 	QuarantineDir = "quarantine"
-	// quarantineFiles and quarantineBytes bound what it keeps: the oldest goes first, the newest stays.
+	// quarantineFiles and quarantineBytes bound what it keeps: the oldest goes first, the newest stays. On a full disk none does (MakeRoom).
 	quarantineFiles = 8
 	quarantineBytes = 1 << 30
 	// damagedSuffix is behind the name of a file put aside where the folder cannot be made (a full disk).
@@ -57,19 +58,42 @@ func SetAside(dir, name string, why error, log *slog.Logger) (Aside, error) {
 	return a, nil
 }
 
-// boundQuarantine removes the oldest files beyond the bounds.
-func boundQuarantine(folder string) error {
+// MakeRoom removes the oldest file that was put aside, if what failed did for want of space: to answer and to
+// replicate comes before what a person may want to look at. Who writes tries again, so each failure frees a file.
+func MakeRoom(dir string, failed error, log *slog.Logger) {
+	if !errors.Is(failed, syscall.ENOSPC) && !errors.Is(failed, syscall.EDQUOT) {
+		return
+	}
+	folder := filepath.Join(dir, QuarantineDir)
+	all, err := putAside(folder)
+	if err == nil && len(all) == 0 {
+		return
+	}
+	if err == nil {
+		oldest := all[len(all)-1]
+		if err = os.RemoveAll(filepath.Join(folder, oldest.name)); err == nil {
+			log.Warn("file put aside before removed, the disk is full", slog.String("file", oldest.name), slog.Int64("octets", oldest.size))
+			return
+		}
+	}
+	log.Warn("files put aside before not removed", slog.Any("err", err))
+}
+
+// kept is a file in quarantine.
+type kept struct {
+	name string
+	at   time.Time
+	size int64
+}
+
+// putAside lists the files in quarantine, the newest first.
+func putAside(folder string) ([]kept, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
-	}
-	type kept struct {
-		name string
-		at   time.Time
-		size int64
+		return nil, err
 	}
 	var all []kept
 	for _, e := range entries {
@@ -83,6 +107,15 @@ func boundQuarantine(folder string) error {
 		}
 	}
 	slices.SortFunc(all, func(a, b kept) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.name, b.name)) })
+	return all, nil
+}
+
+// boundQuarantine removes the oldest files beyond the bounds.
+func boundQuarantine(folder string) error {
+	all, err := putAside(folder)
+	if err != nil {
+		return err
+	}
 	var total int64
 	var errs []error
 	for i, k := range all {

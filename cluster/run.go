@@ -381,6 +381,7 @@ func (n *Node) supervise(r *run) {
 			continue
 		}
 		n.setState(stateFailed, err.Error())
+		MakeRoom(n.dir, err, n.log)
 		r, pause = n.reopen(r, pause)
 		if r == nil {
 			break
@@ -425,5 +426,6 @@ func (n *Node) reopen(r *run, pause time.Duration) (*run, time.Duration) {
 			return r, pause
 		}
 		n.setState(stateFailed, err.Error())
+		MakeRoom(n.dir, err, n.log)
 	}
 }

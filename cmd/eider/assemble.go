@@ -252,7 +252,10 @@ func (n *node) join(ctx context.Context) error {
 	if err := n.store.Load(ctx); err != nil {
 		return err
 	}
-	fsm, err := checkpoint.New(n.store, checkpoint.Options{Dir: s.node.DataDir, Observe: n.observe, Log: n.log})
+	fsm, err := checkpoint.New(n.store, checkpoint.Options{
+		Dir: s.node.DataDir, Observe: n.observe, Log: n.log,
+		Failed: func(err error) { cluster.MakeRoom(s.node.DataDir, err, n.log) },
+	})
 	if err != nil {
 		return err
 	}
