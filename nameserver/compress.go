@@ -16,6 +16,25 @@ type names struct {
 	seeded bool // the question's name is among them
 	hash   [maxSuffixes]uint32
 	at     [maxSuffixes]uint16
+
+	// Of the name at hand: where its labels start, and the hash of each suffix. They
+	// are here since on the stack they would be cleared for every name.
+	starts [record.MaxName/2 + 1]uint8
+	hashes [record.MaxName/2 + 1]uint32
+}
+
+// split fills in starts and hashes and gives the number of labels.
+func (c *names) split(wire []byte) (labels int) {
+	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
+		c.starts[labels] = uint8(i)
+		labels++
+	}
+	h := uint32(hashSeed)
+	for l := labels - 1; l >= 0; l-- {
+		h = hashLabel(h, wire[c.starts[l]:])
+		c.hashes[l] = h
+	}
+	return labels
 }
 
 func (c *names) reset() { c.n, c.seeded = 0, false }
@@ -34,27 +53,16 @@ func (c *names) append(b, wire []byte) []byte {
 		c.seeded = true
 		c.seed(b)
 	}
-	var starts [record.MaxName/2 + 1]uint8
-	labels := 0
-	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
-		starts[labels] = uint8(i)
-		labels++
-	}
-	var hashes [record.MaxName/2 + 1]uint32
-	h := uint32(hashSeed)
-	for l := labels - 1; l >= 0; l-- {
-		h = hashLabel(h, wire[starts[l]:])
-		hashes[l] = h
-	}
+	labels := c.split(wire)
 	for l := range labels {
-		at := int(starts[l])
-		for i := range c.n {
-			if c.hash[i] == hashes[l] && equalAt(b, int(c.at[i]), wire[at:]) {
+		at := int(c.starts[l])
+		for i, h := range c.hash[:c.n] {
+			if h == c.hashes[l] && equalAt(b, int(c.at[i]), wire[at:]) {
 				return append(b, 0xc0|byte(c.at[i]>>8), byte(c.at[i]))
 			}
 		}
 		if len(b) <= maxPointer && c.n < maxSuffixes {
-			c.hash[c.n], c.at[c.n] = hashes[l], uint16(len(b))
+			c.hash[c.n], c.at[c.n] = c.hashes[l], uint16(len(b))
 			c.n++
 		}
 		b = append(b, wire[at:at+1+int(wire[at])]...)
@@ -64,19 +72,10 @@ func (c *names) append(b, wire []byte) []byte {
 
 // seed remembers the suffixes of the question's name.
 func (c *names) seed(b []byte) {
-	var starts [record.MaxName/2 + 1]uint16
-	labels := 0
-	for i := headerSize; b[i] != 0; i += int(b[i]) + 1 {
-		starts[labels] = uint16(i)
-		labels++
-	}
-	h := uint32(hashSeed)
+	labels := c.split(b[headerSize:])
 	keep := min(labels, maxSuffixes/2)
-	for l := labels - 1; l >= 0; l-- {
-		h = hashLabel(h, b[starts[l]:])
-		if l < keep {
-			c.hash[keep-1-l], c.at[keep-1-l] = h, starts[l]
-		}
+	for l := range keep {
+		c.hash[keep-1-l], c.at[keep-1-l] = c.hashes[l], headerSize+uint16(c.starts[l])
 	}
 	c.n = keep
 }

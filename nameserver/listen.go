@@ -81,7 +81,7 @@ func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
 // open opens UDP and TCP at one address, on one port.
 func (s *Server) open(ctx context.Context, addr netip.AddrPort) error {
 	for try := 1; ; try++ {
-		udp, err := listenUDP(ctx, addr, s.o.UDPWorkers)
+		udp, err := listenUDP(ctx, addr, s.o.UDPWorkers, s.o.MaxUDP)
 		if err != nil {
 			return fmt.Errorf("listening on UDP %v: %w", addr, err)
 		}

@@ -64,11 +64,14 @@ func (u *udpSocket) kernelDrops() (uint64, bool) {
 }
 
 // listenUDP opens one socket for each worker; the kernel spreads the clients over them.
-func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
+func listenUDP(ctx context.Context, addr netip.AddrPort, workers, maxUDP int) ([]udpSocket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
 		if e := raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+			if err == nil {
+				err = forgetPathMTU(int(fd), addr.Addr().Is4(), maxUDP)
+			}
 		}); e != nil {
 			return e
 		}
@@ -91,6 +94,21 @@ func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSock
 		return nil, err
 	}
 	return out, nil
+}
+
+// forgetPathMTU has the kernel send replies without a look at what it was told of the MTU of their path: anyone can
+// tell it, and replies in fragments are replies others can put theirs into. Replies that fit every path of
+// IPv6 go out with DF over IPv4 (RFC 9715 section 3.1), which spares the kernel to number them, too; larger
+// ones, if the operator wants them, may be in fragments.
+func forgetPathMTU(fd int, v4 bool, maxUDP int) error {
+	level, option, how := unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE
+	if v4 {
+		level, option, how = unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE
+	}
+	if maxUDP > DefaultMaxUDP {
+		how = unix.IP_PMTUDISC_OMIT // the same number for IPv6
+	}
+	return unix.SetsockoptInt(fd, level, option, how)
 }
 
 // askDestination has the kernel tell with each packet which of our addresses it was sent to.

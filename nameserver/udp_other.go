@@ -26,7 +26,7 @@ func (u *udpSocket) kernelDrops() (uint64, bool) { return 0, false }
 
 // listenUDP opens one socket and lets all workers read it: here the kernel does
 // not spread clients over several.
-func listenUDP(ctx context.Context, addr netip.AddrPort, workers int) ([]udpSocket, error) {
+func listenUDP(ctx context.Context, addr netip.AddrPort, workers, _ int) ([]udpSocket, error) {
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(ctx, family("udp", addr.Addr()), addr.String())
 	if err != nil {

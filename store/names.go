@@ -216,13 +216,18 @@ func (e *entry) get(t record.Type) (set record.Set, inTree bool) {
 
 // zone is View.Zone.
 func (n *names) zone(key []byte) (record.ZoneRef, bool) {
-	for labels := bytes.Count(key, labelEnd); ; labels-- {
+	// First to where the deepest apex could end, from the left, since that is mostly near; then upwards.
+	labels, at := 0, 0
+	for deepest := n.apexes.Deepest(); labels < deepest && at < len(key); labels++ {
+		at += bytes.IndexByte(key[at:], 0) + 1
+	}
+	for key = key[:at]; ; labels-- {
 		if n.apexes.Has(labels) {
 			if e, ok := n.find(0, key); ok {
 				return e.zone(len(key)), true
 			}
 		}
-		if len(key) == 0 {
+		if labels == 0 {
 			return record.ZoneRef{}, false
 		}
 		key = key[:bytes.LastIndexByte(key[:len(key)-1], 0)+1]

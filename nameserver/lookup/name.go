@@ -13,37 +13,48 @@ type name struct {
 	labels int
 	asked  bool                  // wire is Question.Name
 	starts [maxLabels + 1]uint8  // where in wire the label with that number from the left starts
-	ends   [maxLabels + 1]uint16 // length of the key of the ancestor with so many labels
+	ends   [maxLabels + 1]uint16 // length of the key of the ancestor that starts there
 	buf    [record.MaxKey]byte
 }
 
 func (n *name) set(wire []byte, asked bool) {
-	labels := 0
-	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
-		n.starts[labels] = uint8(i)
+	n.wire, n.asked = wire, asked
+	// Label by label from the left, the key from its end: it is as long as the name without the
+	// root label, if nothing in it is escaped.
+	size := len(wire) - 1
+	labels, at := 0, 0
+	for wire[at] != 0 {
+		length := int(wire[at])
+		n.starts[labels], n.ends[labels] = uint8(at), uint16(size-at)
 		labels++
-	}
-	n.starts[labels] = uint8(len(wire) - 1)
-	n.wire, n.labels, n.asked = wire, labels, asked
-	at := 0
-	for l := labels - 1; l >= 0; l-- {
-		start := int(n.starts[l])
-		for _, c := range wire[start+1 : start+1+int(wire[start])] {
-			if c >= 'A' && c <= 'Z' {
-				c += 'a' - 'A'
-			} else if c <= 1 { // escaped as record.AppendWireKey does
-				n.buf[at] = 1
-				at++
-				c++
+		to := n.buf[size-at-length-1:][:length+1]
+		for i, c := range wire[at+1 : at+1+length] {
+			if to[i] = record.KeyOctet(c); to[i] == 0 {
+				n.setEscaped()
+				return
 			}
-			n.buf[at] = c
-			at++
 		}
-		n.buf[at] = 0
-		at++
-		n.ends[labels-l] = uint16(at)
+		to[length] = 0
+		at += length + 1
 	}
-	n.key = n.buf[:at]
+	n.starts[labels], n.ends[labels] = uint8(size), 0
+	n.labels, n.key = labels, n.buf[:size]
+}
+
+// setEscaped is set for a name with octets that are escaped in keys.
+func (n *name) setEscaped() {
+	n.key = record.AppendWireKey(n.buf[:0], n.wire)
+	n.labels = 0
+	for at := 0; n.wire[at] != 0; at += int(n.wire[at]) + 1 {
+		n.starts[n.labels] = uint8(at)
+		n.labels++
+	}
+	n.starts[n.labels] = uint8(len(n.wire) - 1)
+	rest := n.key
+	for l := range n.labels + 1 {
+		n.ends[l] = uint16(len(rest))
+		rest = record.ParentKey(rest)
+	}
 }
 
 // start is where in wire the ancestor with so many labels starts.
@@ -53,13 +64,13 @@ func (n *name) start(labels int) int { return int(n.starts[n.labels-labels]) }
 func (n *name) suffix(labels int) []byte { return n.wire[n.start(labels):] }
 
 // prefix is the key of the ancestor with so many labels.
-func (n *name) prefix(labels int) []byte { return n.key[:n.ends[labels]] }
+func (n *name) prefix(labels int) []byte { return n.key[:n.ends[n.labels-labels]] }
 
 // depth is the number of labels of the ancestor whose key has that length.
 func (n *name) depth(keyLen int) int {
-	for i := range n.labels {
+	for i := n.labels; i > 0; i-- {
 		if int(n.ends[i]) == keyLen {
-			return i
+			return n.labels - i
 		}
 	}
 	return n.labels

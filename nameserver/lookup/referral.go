@@ -42,9 +42,10 @@ func (a *Answer) glue(r Reader, q *Question, target []byte, cut int) {
 }
 
 func (a *Answer) addresses(r Reader, q *Question, zone uint32, required bool) (found bool) {
+	a.sets, _ = r.Node(zone, a.other.key, a.sets[:0])
 	for _, t := range [...]record.Type{record.TypeA, record.TypeAAAA} {
-		set := r.Get(zone, a.other.key, t)
-		if set == nil || set.Count() == 0 {
+		set := find(a.sets, t)
+		if set == nil {
 			continue
 		}
 		found = true

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // The key of a name is its labels from the root down, lower case, each ended by
@@ -22,6 +23,43 @@ func (n Name) AppendKey(dst []byte) []byte { return AppendWireKey(dst, []byte(n)
 // AppendWireKey is AppendKey for a name that is valid uncompressed wire form in
 // any case. It does not allocate if dst has room for MaxKey more octets.
 func AppendWireKey(dst, wire []byte) []byte {
+	size := 0
+	for size < len(wire) && wire[size] != 0 {
+		size += int(wire[size]) + 1
+	}
+	// Label by label from the left, the key from its end, if nothing in it is escaped.
+	start := len(dst)
+	dst = slices.Grow(dst, size)[:start+size]
+	for at := 0; at < size; {
+		length := int(wire[at])
+		to := dst[start+size-at-length-1:][:length+1]
+		for i, c := range wire[at+1 : at+1+length] {
+			if to[i] = KeyOctet(c); to[i] == 0 {
+				return appendEscapedKey(dst[:start], wire)
+			}
+		}
+		to[length] = keyEnd
+		at += length + 1
+	}
+	return dst
+}
+
+// keyOctets are the octets of labels in keys: in lower case, and 0 for those that are escaped.
+var keyOctets = func() (t [256]byte) {
+	for i := keyEscape + 1; i < len(t); i++ {
+		t[i] = byte(i)
+		if i >= 'A' && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
+
+// KeyOctet is what stands in a key for an octet of a label; 0 if it must be escaped, which takes two.
+func KeyOctet(c byte) byte { return keyOctets[c] }
+
+// appendEscapedKey is AppendWireKey for any name.
+func appendEscapedKey(dst, wire []byte) []byte {
 	var starts [128]uint8
 	labels := 0
 	for i := 0; i < len(wire) && wire[i] != 0 && labels < len(starts); i += int(wire[i]) + 1 {
@@ -32,13 +70,10 @@ func AppendWireKey(dst, wire []byte) []byte {
 		labels--
 		at := int(starts[labels])
 		for _, c := range wire[at+1 : at+1+int(wire[at])] {
-			switch {
-			case c >= 'A' && c <= 'Z':
-				dst = append(dst, c+('a'-'A'))
-			case c <= keyEscape:
+			if k := KeyOctet(c); k != 0 {
+				dst = append(dst, k)
+			} else {
 				dst = append(dst, keyEscape, c+1)
-			default:
-				dst = append(dst, c)
 			}
 		}
 		dst = append(dst, keyEnd)

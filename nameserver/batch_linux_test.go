@@ -1,0 +1,164 @@
+package nameserver
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/eider-dns/eider/store/record"
+	"github.com/eider-dns/eider/store/storetest"
+)
+
+// scrambled numbers names so that neighbours are none in their order.
+func scrambled(i uint32) string { return strconv.FormatUint(uint64(i*2654435761), 36) }
+
+// loadBig loads a zone with n hosts as `make bench` makes it: each has an A, every second an AAAA,
+// every fourth an alias, every tenth a delegation with two name servers and glue; 100 wildcards.
+func loadBig(tb testing.TB, s *storetest.Store, n int) {
+	tb.Helper()
+	var sets []record.RRset
+	add := func(owner string, t record.Type, data ...[]byte) {
+		sets = append(sets, record.RRset{Owner: record.MustName(owner + "bench.test."), Type: t, TTL: 3600, Data: data})
+	}
+	wire := func(name string) []byte { return []byte(record.MustName(name + "bench.test.")) }
+	addr := func(i int) []byte { return []byte{10, byte(i >> 16), byte(i >> 8), byte(i)} }
+	soa := append(append(wire("ns1."), wire("hostmaster.")...), make([]byte, 20)...)
+	binary.BigEndian.PutUint32(soa[len(soa)-4:], 300)
+	add("", record.TypeSOA, soa)
+	add("", record.TypeNS, wire("ns1."), wire("ns2."))
+	add("ns1.", record.TypeA, addr(1))
+	add("ns2.", record.TypeA, addr(2))
+	for i := range 100 {
+		add(fmt.Sprintf("*.w%d.", i), record.TypeA, addr(i))
+	}
+	for i := range n {
+		h := scrambled(uint32(i))
+		add(h+".", record.TypeA, addr(i))
+		if i%2 == 0 {
+			add(h+".", record.TypeAAAA, append(make([]byte, 12), addr(i)...))
+		}
+		if i%4 == 1 {
+			add("www."+h+".", record.TypeCNAME, wire(h+"."))
+		}
+		if i%10 == 3 {
+			add(h+"-z.", record.TypeNS, wire("ns1."+h+"-z."), wire("ns2."+h+"-z."))
+			add("ns1."+h+"-z.", record.TypeA, addr(i))
+			add("ns2."+h+"-z.", record.TypeA, addr(i+1))
+		}
+	}
+	s.LoadZones(sets)
+}
+
+// bigQuestion is one of the mixed set: 40 % hosts, 15 % each of aliases, referrals, wildcards and missing names.
+func bigQuestion(r *rand.Rand, n int) string {
+	i := r.IntN(n)
+	switch p := r.IntN(100); {
+	case p < 40:
+		return scrambled(uint32(i)) + ".bench.test. A"
+	case p < 55:
+		return "www." + scrambled(uint32(i-i%4+1)) + ".bench.test. A"
+	case p < 70:
+		return "www." + scrambled(uint32(i-i%10+3)) + "-z.bench.test. A"
+	case p < 85:
+		return fmt.Sprintf("%s.w%d.bench.test. A", scrambled(r.Uint32()), r.IntN(100))
+	}
+	return scrambled(uint32(n)+r.Uint32N(1<<31)) + ".bench.test. A"
+}
+
+// BenchmarkBatch is what a worker does between its two system calls, for each query, when 16 came
+// together, over names that are in no cache.
+func BenchmarkBatch(b *testing.B) {
+	const together = 16
+	for _, n := range []int{100_000, 1_000_000} {
+		b.Run(fmt.Sprintf("names=%d", n), func(b *testing.B) {
+			st := storetest.Open(b)
+			loadBig(b, st, n)
+			runtime.GC()
+			s := testServer(b, func() View { return st.View() })
+			w := newScratch(s.stats.worker())
+			r := rand.New(rand.NewPCG(1, 2))
+			packets := make([][]byte, 1<<17)
+			for i := range packets {
+				m, _ := parseQuestion(b, bigQuestion(r, n))
+				p, err := m.Pack()
+				if err != nil {
+					b.Fatal(err)
+				}
+				packets[i] = p
+			}
+			batch := newBatch(s.o.MaxUDP)
+			u := &udpSocket{bound: netip.MustParseAddrPort("127.0.0.1:53")}
+			from := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: 0x3930, Addr: [4]byte{127, 0, 0, 1}}
+			for i := range together {
+				*(*unix.RawSockaddrInet4)(unsafe.Pointer(&batch.from[i])) = from
+			}
+			b.ReportAllocs()
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			i, k := 0, 0
+			before := threadTime(b)
+			for b.Loop() {
+				if k == 0 {
+					for j := range together {
+						p := packets[(i+j)&(len(packets)-1)]
+						batch.in[j].Len = uint32(copy(batch.packets[j][:], p))
+					}
+					batch.warm(s, together)
+				}
+				if !batch.answer(s, u, w, k, k) {
+					b.Fatal("no answer")
+				}
+				i++
+				k = (k + 1) % together
+			}
+			b.ReportMetric(float64(threadTime(b)-before)/float64(i), "cpu-ns/op")
+		})
+	}
+}
+
+// threadTime is the CPU time of this thread, ns: beside other work the clock on the wall says little.
+func threadTime(tb testing.TB) int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// Nobody can have replies cut into fragments by telling a small path MTU; those an operator wants larger than every path takes may be.
+func TestRepliesForgetThePathMTU(t *testing.T) {
+	for _, c := range []struct {
+		rule   string
+		addr   string
+		maxUDP int
+		want   int
+	}{
+		{"IPv4: DF, whatever the path", "127.0.0.1:0", DefaultMaxUDP, unix.IP_PMTUDISC_PROBE},
+		{"IPv6: no fragments, whatever the path", "[::1]:0", DefaultMaxUDP, unix.IPV6_PMTUDISC_PROBE},
+		{"IPv4, large replies: fragments, but none the path asks for", "127.0.0.1:0", 4096, unix.IP_PMTUDISC_OMIT},
+		{"IPv6, large replies: fragments, but none the path asks for", "[::1]:0", 4096, unix.IPV6_PMTUDISC_OMIT},
+	} {
+		t.Run(c.rule, func(t *testing.T) {
+			addr := netip.MustParseAddrPort(c.addr)
+			sockets, err := listenUDP(t.Context(), addr, 1, c.maxUDP)
+			if err != nil {
+				t.Skip(err) // no IPv6 here
+			}
+			defer sockets[0].close()
+			level, option := unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
+			if addr.Addr().Is4() {
+				level, option = unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
+			}
+			if got, err := unix.GetsockoptInt(sockets[0].handle, level, option); got != c.want || err != nil {
+				t.Errorf("%d, %v; want %d", got, err, c.want)
+			}
+		})
+	}
+}
