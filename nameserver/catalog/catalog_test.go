@@ -228,6 +228,43 @@ func TestChangeOfOwnership(t *testing.T) {
 	}
 }
 
+// Catalogs that name one another, in a circle, do not take a zone from one another for ever; and one that has handed a
+// zone over does not complain that it is gone.
+func TestOwnershipInCircles(t *testing.T) {
+	for _, tt := range []struct {
+		rule    string
+		coo     map[string]string
+		want    string
+		clashes int
+	}{
+		{"handed over and still listed", map[string]string{"one.": "two."}, "a.test.=two.x", 0},
+		{"two name one another", map[string]string{"one.": "two.", "two.": "one."}, "a.test.=one.x", 0},
+		{"three in a circle", map[string]string{"one.": "two.", "two.": "three.", "three.": "one."}, "a.test.=one.x", 1},
+		{"one that names itself", map[string]string{"one.": "two.", "two.": "two."}, "a.test.=two.x", 0},
+	} {
+		t.Run(tt.rule, func(t *testing.T) {
+			catalogs := []string{"one.", "two."}
+			if tt.coo["three."] != "" {
+				catalogs = append(catalogs, "three.")
+			}
+			x := newFixture(t, catalogs...)
+			x.list("one.", 1, version, "x.zones.one. 0 PTR a.test.")
+			x.settle()
+			for _, c := range catalogs {
+				lines := []string{version, "x.zones." + c + " 0 PTR a.test."}
+				if coo := tt.coo[c]; coo != "" {
+					lines = append(lines, "coo.x.zones."+c+" 0 PTR "+coo)
+				}
+				x.list(c, 2, lines...)
+			}
+			x.settle()
+			if got, s := x.has(), x.f.Stats(); got != tt.want || s.Clashes != tt.clashes || s.Reset > 0 {
+				t.Errorf("%q, want %q; figures %+v", got, tt.want, s)
+			}
+		})
+	}
+}
+
 // Whoever leads next goes on where the one before stopped, and changes made from a state that is past do nothing.
 func TestTakeOver(t *testing.T) {
 	x := newFixture(t, "cat.")

@@ -124,7 +124,12 @@ func (p *plan) member(v View, m Member, others func(apex record.Name) *source) {
 	}
 	at.was, at.pulled = bytes.Clone(v.ZoneSetting(m.Zone, record.ZoneOrigin)), bytes.Clone(v.ZoneSetting(m.Zone, record.ZoneSecondary))
 	was, err := record.DecodeOrigin(at.was)
-	if err == nil && was.Catalog != p.apex {
+	leaves := m.Coo != "" && m.Coo != p.apex
+	switch {
+	case err != nil || was.Catalog == p.apex:
+	case m.Coo == was.Catalog:
+		return // it was handed over, and is listed here until that is tidied up
+	case !leaves: // who gives a zone away does not take it, or catalogs that name one another would for ever
 		at.from = gives(others(was.Catalog), m, was.ID, p.apex)
 	}
 	switch {
