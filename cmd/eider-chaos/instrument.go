@@ -31,7 +31,7 @@ var points = []struct {
 	{name: "append-after", edits: before("cluster/logstore.go", "\tl.appended.Add(uint64(len(entries)))", "append-after")},
 	{name: "apply-before", edits: before("cluster/machine.go", "\tanswers := m.sm.ApplyBatch(logs)", "apply-before")},
 	{name: "apply-after", edits: before("cluster/machine.go", "\tm.waiters.publish(applied)\n\treturn answers", "apply-after")},
-	{name: "receive", install: true, edits: before("checkpoint/snapshots.go", "\treturn s.file.Write(p)", "receive")},
+	{name: "receive", install: true, edits: before("checkpoint/snapshots.go", "\tn, err := s.file.Write(p)", "receive")},
 	{name: "install-before", install: true, edits: before("store/snapshot.go", "\t\terr = os.Rename(path, s.path)", "install-before")},
 	{name: "install-after", install: true, edits: before("store/snapshot.go", "\told := s.db\n\ts.db = db", "install-after")},
 }
