@@ -253,9 +253,25 @@ func (f *frame) result() ([]byte, error) {
 // handler answers one call. Its context ends with the connection.
 type handler func(ctx context.Context, from hello, m method, payload []byte) ([]byte, error)
 
+// bounds are those of a connection that asks.
+type bounds struct {
+	frame     int           // octets of a question
+	calls     int           // served at once; the next are not read until one is done
+	questions int           // in all; 0: any number
+	first     time.Duration // until the first question; 0: any time
+	idle      time.Duration // until each next one; 0: any time
+}
+
+// Bounds of connections between nodes of one cluster, and of those of the join service, which in plain text is open to anyone
+// who knows the first frame. A node that wants in asks once on a connection, and waits for what takes admitTimeout.
+var (
+	nodeBounds = bounds{frame: maxFrame, calls: maxCalls}
+	joinBounds = bounds{frame: joinFrame, calls: 4, questions: 16, first: handshakeTimeout, idle: 2 * admitTimeout}
+)
+
 // serveCalls reads and answers calls until the connection ends, then waits for
 // the handlers.
-func serveCalls(conn net.Conn, from hello, limit int, handle handler) {
+func serveCalls(conn net.Conn, from hello, b bounds, handle handler) {
 	ctx, cancel := context.WithCancel(context.Background())
 	out := make(chan frame, 64)
 	var running sync.WaitGroup
@@ -265,10 +281,15 @@ func serveCalls(conn net.Conn, from hello, limit int, handle handler) {
 			conn.Close()
 		}
 	})
-	places := make(chan struct{}, maxCalls)
+	places := make(chan struct{}, b.calls)
 	r := bufio.NewReaderSize(conn, 32<<10)
-	for ctx.Err() == nil {
-		f, err := readFrame(r, limit)
+	wait := b.first
+	for n := 0; ctx.Err() == nil && (b.questions == 0 || n < b.questions); n++ {
+		if wait > 0 {
+			conn.SetReadDeadline(time.Now().Add(wait))
+		}
+		wait = b.idle
+		f, err := readFrame(r, b.frame)
 		if err != nil {
 			break
 		}

@@ -535,7 +535,7 @@ func FuzzCall(f *testing.F) {
 func TestCalls(t *testing.T) {
 	client, server := net.Pipe()
 	release := make(chan struct{})
-	go serveCalls(server, hello{}, maxFrame, func(_ context.Context, _ hello, m method, payload []byte) ([]byte, error) {
+	go serveCalls(server, hello{}, nodeBounds, func(_ context.Context, _ hello, m method, payload []byte) ([]byte, error) {
 		switch string(payload) {
 		case "slow":
 			<-release

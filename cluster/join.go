@@ -393,11 +393,11 @@ func (n *Node) admitMe(leaderAddress string) error {
 
 // serve answers the calls of one connection.
 func (n *Node) serve(conn net.Conn, from hello) {
-	limit := maxFrame
+	b := nodeBounds
 	if from.Service == serviceJoin {
-		limit = joinFrame
+		b = joinBounds
 	}
-	serveCalls(conn, from, limit, n.handle)
+	serveCalls(conn, from, b, n.handle)
 }
 
 func (n *Node) handle(ctx context.Context, from hello, m method, payload []byte) ([]byte, error) {

@@ -48,6 +48,10 @@ const (
 	// withinReach is how long ago a node may have answered that a majority is to be had with: longer than a
 	// busy node is silent. A dead one refuses connections, which counts at once.
 	withinReach = 2 * time.Second
+	// spareWait is how long a vote that is to be taken waits for the others to answer: a leader that has just begun, or a
+	// node that has just been given its vote, may not have been heard of. reachEvery is how often that is looked at.
+	spareWait  = withinReach
+	reachEvery = 20 * time.Millisecond
 	// maxAsking is how many nodes that ask to be let in are remembered for the operator.
 	maxAsking = 16
 )
@@ -362,7 +366,7 @@ func (m *members) spare(ctx context.Context, r *run, c raft.Configuration, at *r
 		if at.ID == others {
 			others = "" // this node's own vote does not count
 		}
-		if !r.trans.quorum(rest, others, withinReach) {
+		if !r.reaches(ctx, rest, others) {
 			return fmt.Errorf("without the vote of node %s the %d other voters have no majority within reach; bring them back, or remove those that are dead first", at.ID, voters)
 		}
 	}
@@ -373,6 +377,28 @@ func (m *members) spare(ctx context.Context, r *run, c raft.Configuration, at *r
 		return fmt.Errorf("%w: hand leadership on: %w", errAgain, err)
 	}
 	return fmt.Errorf("%w: leadership goes to another node first", errAgain)
+}
+
+// reaches waits a moment for a majority of c to be within reach. A leader that steps down meanwhile, as one without a
+// majority does, reaches none.
+func (r *run) reaches(ctx context.Context, c raft.Configuration, self raft.ServerID) bool {
+	ctx, cancel := context.WithTimeout(ctx, spareWait)
+	defer cancel()
+	tick := time.NewTicker(reachEvery)
+	defer tick.Stop()
+	for !r.trans.quorum(c, self, withinReach) {
+		if r.raft.State() != raft.Leader {
+			return false
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		case <-r.ctx.Done():
+			return false
+		}
+	}
+	return true
 }
 
 func countVoters(c raft.Configuration) (voters int) {

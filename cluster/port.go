@@ -21,6 +21,8 @@ const (
 	maxHandshakes    = 128  // connections still in their handshake
 	maxHandshakesOne = 32   // of those, from one address
 	maxConns         = 1024 // connections in all: a dozen nodes have about ten each
+	maxJoins         = 128  // connections of the join service, which proved nothing in plain text
+	maxJoinsOne      = 32   // of those, from one address: nodes behind one share it
 	acceptPause      = 50 * time.Millisecond
 )
 
@@ -46,6 +48,8 @@ type port struct {
 	conns    map[net.Conn]struct{}
 	greeting map[string]int // address: connections in their handshake
 	greetAll int
+	joining  map[string]int // address: connections of the join service
+	joinAll  int
 	closed   bool
 	wg       sync.WaitGroup
 }
@@ -117,6 +121,30 @@ func (p *port) greeted(host string) {
 	}
 }
 
+// joins takes a place among the connections of the join service.
+func (p *port) joins(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.joinAll >= maxJoins || p.joining[host] >= maxJoinsOne {
+		return false
+	}
+	if p.joining == nil {
+		p.joining = map[string]int{}
+	}
+	p.joining[host]++
+	p.joinAll++
+	return true
+}
+
+func (p *port) joined(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.joinAll--
+	if p.joining[host]--; p.joining[host] == 0 {
+		delete(p.joining, host)
+	}
+}
+
 // drop closes a connection and forgets it.
 func (p *port) drop(conn net.Conn) {
 	conn.Close()
@@ -158,6 +186,14 @@ func (p *port) greet(raw net.Conn, host string) {
 	}
 	conn.SetDeadline(time.Time{})
 	if h.Service != serviceRaft {
+		if h.Service == serviceJoin {
+			if !p.joins(host) {
+				p.strangers[strangerCrowd].Add(1)
+				p.drop(conn)
+				return
+			}
+			defer p.joined(host)
+		}
 		p.serve(conn, h)
 		p.drop(conn)
 		return
