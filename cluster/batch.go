@@ -185,9 +185,8 @@ func (b *batcher) refuseAll(why error) {
 	}
 }
 
-// run proposes entries until ctx ends. may says whether this node may append now;
-// committed is told of the index of each entry that is.
-func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error, committed func(index uint64)) {
+// run proposes entries until ctx ends. may says whether this node may append now.
+func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error) {
 	for {
 		select {
 		case <-b.wake:
@@ -205,9 +204,6 @@ func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error, commi
 				break
 			}
 			results, index, err := b.apply(ctx, r, changes)
-			if err == nil {
-				committed(index)
-			}
 			settle(parts, results, index, err)
 		}
 	}

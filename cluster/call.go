@@ -197,6 +197,11 @@ func (c *caller) alive() bool {
 // call asks and waits. An error that wraps errNotSent means the other node never
 // saw the question; a remoteError is its answer; after any other it may have acted.
 func (c *caller) call(ctx context.Context, m method, payload []byte) ([]byte, error) {
+	return c.callUntil(ctx, nil, m, payload)
+}
+
+// callUntil is call that gives up when until is closed, too, as if ctx had ended.
+func (c *caller) callUntil(ctx context.Context, until <-chan struct{}, m method, payload []byte) ([]byte, error) {
 	if len(payload)+frameHeader > c.limit {
 		return nil, fmt.Errorf("%w: %d octets, at most %d are allowed", errNotSent, len(payload), c.limit)
 	}
@@ -221,10 +226,15 @@ func (c *caller) call(ctx context.Context, m method, payload []byte) ([]byte, er
 		return nil, fmt.Errorf("%w: connection closed", errNotSent)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", errNotSent, ctx.Err())
+	case <-until:
+		return nil, fmt.Errorf("%w: %w", errNotSent, context.Canceled)
 	}
 	select {
 	case f := <-answer:
 		return f.result()
+	case <-until:
+		c.doubt()
+		return nil, context.Canceled
 	case <-c.done:
 		select {
 		case f := <-answer: // it was the last thing to arrive
@@ -233,13 +243,18 @@ func (c *caller) call(ctx context.Context, m method, payload []byte) ([]byte, er
 			return nil, errConnLost
 		}
 	case <-ctx.Done():
-		c.mu.Lock()
-		silent := time.Since(c.received) > deadAfter
-		c.mu.Unlock()
-		if silent {
-			c.close()
-		}
+		c.doubt()
 		return nil, ctx.Err()
+	}
+}
+
+// doubt closes a connection that gave no answer and has been silent for long.
+func (c *caller) doubt() {
+	c.mu.Lock()
+	silent := time.Since(c.received) > deadAfter
+	c.mu.Unlock()
+	if silent {
+		c.close()
 	}
 }
 
@@ -333,11 +348,16 @@ type slot struct {
 
 // call asks the node at address over the shared connection. Errors as caller.call.
 func (k *callers) call(ctx context.Context, address string, m method, payload []byte) ([]byte, error) {
+	return k.callUntil(ctx, nil, address, m, payload)
+}
+
+// callUntil is call that gives up when until is closed, too.
+func (k *callers) callUntil(ctx context.Context, until <-chan struct{}, address string, m method, payload []byte) ([]byte, error) {
 	c, err := k.get(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotSent, err)
 	}
-	return c.call(ctx, m, payload)
+	return c.callUntil(ctx, until, m, payload)
 }
 
 func (k *callers) get(ctx context.Context, address string) (*caller, error) {

@@ -41,16 +41,12 @@ func (n *Node) forward(ctx context.Context, to leader, changes [][]byte, changed
 	}
 	timeout := untilDeadline(ctx, maxForwardTime)
 	question := appendForward(make([]byte, 0, size+4*count+8), timeout, changes[:count])
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	go func() {
-		select {
-		case <-changed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	answer, err := n.calls.call(ctx, to.address, callPropose, question)
+	if end, ok := ctx.Deadline(); !ok || time.Until(end) > timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	answer, err := n.calls.callUntil(ctx, changed, to.address, callPropose, question)
 	var remote remoteError
 	switch {
 	case errors.Is(err, errNotSent), errors.As(err, &remote):

@@ -23,6 +23,8 @@ type machine struct {
 	waiters waiters
 	// installed is told of every snapshot put in place; set before Raft starts.
 	installed func(index uint64) error
+	// committed is told of the last entry of each batch before it is applied; set before Raft starts.
+	committed func(index, term uint64)
 
 	// configIndex is the index of the newest configuration applied. Raft's own
 	// GetConfiguration().Index() is always 0 in 1.7.3, which turns its
@@ -35,7 +37,11 @@ func (m *machine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0
 // ApplyBatch writes the hint first: what is about to be applied is committed, and once
 // the state machine shows it, a process killed before the hint would go back behind it.
 func (m *machine) ApplyBatch(logs []*raft.Log) []any {
-	m.writeHint(logs[len(logs)-1].Index)
+	end := logs[len(logs)-1]
+	if m.committed != nil {
+		m.committed(end.Index, end.Term) // followers then apply it beside this node, not behind it
+	}
+	m.writeHint(end.Index)
 	answers := m.sm.ApplyBatch(logs)
 	applied := m.sm.Applied()
 	for _, l := range logs {
@@ -43,8 +49,8 @@ func (m *machine) ApplyBatch(logs []*raft.Log) []any {
 			m.configIndex.Store(max(m.configIndex.Load(), l.Index))
 		}
 	}
-	if last := logs[len(logs)-1].Index; applied < last {
-		m.halted(fmt.Errorf("the state machine stopped at index %d, before entry %d", applied, last))
+	if applied < end.Index {
+		m.halted(fmt.Errorf("the state machine stopped at index %d, before entry %d", applied, end.Index))
 	}
 	m.waiters.publish(applied)
 	return answers

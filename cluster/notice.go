@@ -48,7 +48,7 @@ func (n *notices) taken(id raft.ServerID, address raft.ServerAddress, args *raft
 	n.tell(id, f)
 }
 
-// committed notes an entry this leader appended in term and a majority has.
+// committed notes an entry that a majority has. On a node that does not lead nobody is to be told.
 func (n *notices) committed(index, term uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -71,15 +71,8 @@ func (n *Node) confirmOnce(ctx context.Context) (uint64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, untilDeadline(ctx, maxForwardTime))
 	defer cancel()
-	go func() {
-		select {
-		case <-changed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	question := binary.BigEndian.AppendUint32(nil, uint32(untilDeadline(ctx, maxForwardTime).Milliseconds()))
-	answer, err := n.calls.call(ctx, to.address, callRead, question)
+	answer, err := n.calls.callUntil(ctx, changed, to.address, callRead, question)
 	if err == nil && len(answer) != 8 {
 		err = fmt.Errorf("%w: an index of %d octets", errFrame, len(answer))
 	}

@@ -94,7 +94,7 @@ func (r *run) start() error {
 		trans: r.trans, spawn: r.wg.Go, to: map[raft.ServerID]*follower{},
 		header: raft.RPCHeader{ProtocolVersion: c.ProtocolVersion, ID: []byte(c.LocalID), Addr: self},
 	}
-	n.machine.installed = r.logs.dropStale
+	n.machine.installed, n.machine.committed = r.logs.dropStale, r.trans.notices.committed
 	var err error
 	r.raft, err = raft.NewRaft(c, n.machine, r.logs, r.logs, n.snaps, r.trans)
 	if err != nil {
@@ -108,21 +108,13 @@ func (r *run) start() error {
 	n.running.Store(r)
 	n.setState("", "")
 	r.wg.Go(r.watch)
-	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend, r.committed) })
+	r.wg.Go(func() { r.batcher.run(r.ctx, r.raft, r.mayAppend) })
 	r.wg.Go(r.serveReads)
 	r.wg.Go(r.noteContacts)
 	r.wg.Go(r.keep)
 	r.wg.Go(r.prod)
 	r.wg.Go(func() { n.members.run(r) })
 	return nil
-}
-
-// committed has followers told of an entry of this leader.
-func (r *run) committed(index uint64) {
-	var e raft.Log
-	if err := r.logs.GetLog(index, &e); err == nil { // just appended: from the cache
-		r.trans.notices.committed(index, e.Term)
-	}
 }
 
 // watch drains what Raft observes, so that Raft never waits for a reader, and
