@@ -100,8 +100,8 @@ func TestGuardsDoNotAllocate(t *testing.T) {
 	rules := withKeys(t,
 		access.Rule{Zone: record.MustName("child.example."), Prefixes: prefixes("192.0.2.0/24", "2001:db8::/32"), Allow: access.Query},
 		access.Rule{Zone: record.MustName("elsewhere.test."), Key: record.MustName("good."), Allow: access.Query})
-	guards := rules()
-	s.o.Guards = func(View) *access.Snapshot { return guards }
+	guards := rules().Guards(nil)
+	s.o.Guards = func(View) *access.Guards { return guards }
 	s.SetDown(map[uint32]struct{}{1 << 20: {}})
 	w := newScratch(s.stats.worker())
 	hid := 0

@@ -179,12 +179,12 @@ func (s *Server) appendExpire(w *scratch) {
 // alias or a name server's name leads into one.
 type guardedView struct {
 	View
-	rules *access.Snapshot
+	rules *access.Guards
 	who   access.Who
 	hid   bool // some zone
 }
 
-func (g *guardedView) over(v View, rules *access.Snapshot, who access.Who) *guardedView {
+func (g *guardedView) over(v View, rules *access.Guards, who access.Who) *guardedView {
 	*g = guardedView{View: v, rules: rules, who: who}
 	return g
 }

@@ -161,9 +161,9 @@ func TestGuardedZones(t *testing.T) {
 	rules := withKeys(t,
 		access.Rule{Zone: record.MustName("inner.test."), Key: record.MustName("good."), Allow: access.Query},
 		access.Rule{Zone: record.MustName("outer.test."), Key: record.MustName("good."), Allow: access.Transfer})
-	var with atomic.Pointer[access.Snapshot]
-	with.Store(rules())
-	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return st.View() }, Access: rules, Guards: func(View) *access.Snapshot { return with.Load() }})
+	var with atomic.Pointer[access.Guards]
+	with.Store(rules().Guards(nil))
+	s, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, View: func() View { return st.View() }, Access: rules, Guards: func(View) *access.Guards { return with.Load() }})
 	for _, tt := range []struct {
 		name, key string
 		rcode     int

@@ -64,9 +64,9 @@ type Options struct {
 	// One in neither may, unless Allow names any. Others get REFUSED with EDE 18.
 	Allow, Deny []netip.Prefix
 
-	// Guards gives the rules about queries that go with a view, nil for none: everyone may ask then. It is on the way of a
+	// Guards gives those that go with a view, nil for none: everyone may ask then. It is on the way of a
 	// query, so it must not lock. Without it everyone may ask.
-	Guards func(v View) *access.Snapshot
+	Guards func(v View) *access.Guards
 	// Access gives the keys and rules of now; nil: there are none, and no signature is good.
 	Access func() *access.Snapshot
 	// Transfer answers AXFR and IXFR questions (RFC 5936, RFC 1995) by as many messages as it sends;
@@ -163,7 +163,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{o: o, log: o.Log, stats: new(stats), closed: make(chan struct{})}
 	if s.o.Guards == nil {
-		s.o.Guards = func(View) *access.Snapshot { return nil }
+		s.o.Guards = func(View) *access.Guards { return nil }
 	}
 	s.chaos = newChaos(o.Identity, o.Version)
 	s.tcp = newLimiter(o.MaxTCP, o.MaxTCPPerPrefix)

@@ -65,8 +65,12 @@ func (b *batchState) put(key, val []byte) bool {
 
 // settle counts a write that may be about the settings of a zone.
 func (b *batchState) settle(key []byte) {
-	if key[0] == spaceZoneSetting {
-		b.s.settings++
+	if key[0] != spaceZoneSetting {
+		return
+	}
+	b.s.settings.all++
+	if _, n, ok := splitZoneSettingKey(key); ok && n == record.ZoneCatalog {
+		b.s.settings.catalogs++
 	}
 }
 

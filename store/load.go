@@ -51,7 +51,8 @@ func (s *Store) Load(ctx context.Context) error {
 func (s *Store) adopt(r *resident) {
 	s.tree, s.indexer, s.counters, s.requests = r.tree, r.indexer, r.counters, r.requests
 	s.folded, s.sum = s.tree.freeze(), r.meta.Sum
-	s.settings++
+	s.settings.all++
+	s.settings.catalogs++
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conf, confIndex := s.applied.Config, s.applied.ConfigIndex

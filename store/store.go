@@ -73,7 +73,7 @@ type Store struct {
 	counters counters
 	requests requests
 	scratch  batchState
-	settings uint64 // counts changes of the settings of zones
+	settings settingsCount
 
 	mu      sync.Mutex // guards what follows, for moments
 	applied Meta       // what views show: Index, Term and configuration
@@ -210,6 +210,12 @@ func (s *Store) publish(index uint64) {
 	v := &View{index: index, root: s.tree.root, entries: s.tree.entries, names: s.indexer.freeze(), settings: s.settings}
 	s.attach(v)
 	s.view.Swap(v).Close()
+}
+
+// settingsCount counts changes of the settings of zones, in this process.
+type settingsCount struct {
+	all      uint64
+	catalogs uint64 // of record.ZoneCatalog
 }
 
 func (s *Store) attach(v *View) {

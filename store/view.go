@@ -18,7 +18,7 @@ type View struct {
 	entries int
 	names   names // of root
 
-	settings uint64
+	settings settingsCount
 	attached any
 
 	file *fileView    // instead of root
@@ -30,7 +30,10 @@ func (v *View) Index() uint64 { return v.index }
 
 // Settings is the same number in two views of one Store, of this process, if every zone has the same settings in
 // both. So who goes by settings alone can do nothing while it stays.
-func (v *View) Settings() uint64 { return v.settings }
+func (v *View) Settings() uint64 { return v.settings.all }
+
+// Catalogs is the same for the setting record.ZoneCatalog alone.
+func (v *View) Catalogs() uint64 { return v.settings.catalogs }
 
 // Attached is what Options.Attach made of this view.
 func (v *View) Attached() any { return v.attached }

@@ -126,10 +126,14 @@ func (b *batchState) checkZoneSettingIs(p *record.Precondition, z *zoneState) er
 
 // dropZoneSettings takes all settings of a zone away. Call savepoint before.
 func (b *batchState) dropZoneSettings(apexKey []byte) {
+	catalog := b.zoneSettingValue(apexKey, record.ZoneCatalog) != nil
 	prefix := append([]byte{spaceZoneSetting}, apexKey...)
 	// Between a name and its settings stands 0, which begins no label of a name below it.
 	b.tree.deleteRange(append(bytes.Clone(prefix), 0), append(prefix, 1))
-	b.settle(prefix)
+	b.s.settings.all++
+	if catalog {
+		b.s.settings.catalogs++
+	}
 }
 
 // laterSerial is given if it is after last, else what the policy of the zone makes of last.

@@ -93,6 +93,7 @@ func TestWhatGoesWithViews(t *testing.T) {
 		}
 		check(rule, moves)
 	}
+	catalogs := func() uint64 { v := s.View(); defer v.Close(); return v.Catalogs() }
 	check("from the file", false)
 	if err := s.Load(t.Context()); err != nil {
 		t.Fatal(err)
@@ -110,7 +111,20 @@ func TestWhatGoesWithViews(t *testing.T) {
 		t.Errorf("an entry without changes: number %d after %d, with %v", v.Settings(), last, v.Attached())
 	}
 	index++
+	before := catalogs()
+	apply("a catalog", true, zoneSet("example.org.", record.ZoneCatalog, "producer"))
+	if catalogs() == before {
+		t.Error("a catalog does not count as one")
+	}
+	before = catalogs()
+	apply("a setting of it", true, zoneSet("example.org.", record.ZoneNotify, "d"))
+	if catalogs() != before {
+		t.Error("another setting counts as a catalog")
+	}
 	apply("the zone is deleted", true, record.Op{Kind: record.OpZoneDelete, Owner: name("example.org.")})
+	if catalogs() == before {
+		t.Error("a catalog that is gone does not count")
+	}
 	v := s.View()
 	defer v.Close()
 	if made.Load() != v {

@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/nameserver"
 	"github.com/eider-dns/eider/nameserver/access"
 	"github.com/eider-dns/eider/store"
+	"github.com/eider-dns/eider/store/record"
 )
 
 // cleanFile is left by a node that ended in good order: what its files were like then. It goes at the
@@ -135,25 +137,36 @@ func (n *node) discardStore(path string) error {
 	return nil
 }
 
-// storeOptions has every state go with the rules about queries that are in it, so that no query is answered from one
+// storeOptions has every state go with those who may ask for its zones, so that no query is answered from one
 // by the rules of another.
 func (n *node) storeOptions() store.Options {
+	var mu sync.Mutex // for the last view of a store that is closed
+	var last *access.Guards
+	var rules *access.Snapshot
+	var number uint64
 	return store.Options{Attach: func(v *store.View) any {
-		if rules := n.access.At(v); rules.GuardsQueries() {
-			return rules
+		mu.Lock()
+		defer mu.Unlock()
+		if now := n.access.At(v); now != rules || v.Catalogs() != number || number == 0 {
+			rules, number = now, v.Catalogs()
+			var catalogs []record.Name
+			for zone := range v.ZoneSettings(record.ZoneCatalog) {
+				catalogs = append(catalogs, zone.Apex)
+			}
+			last = rules.Guards(catalogs)
 		}
-		return nil
+		return last
 	}}
 }
 
-// guards are the rules about queries that go with a view, nil for none.
-func guards(v nameserver.View) *access.Snapshot {
+// guards are those that go with a view, nil for none.
+func guards(v nameserver.View) *access.Guards {
 	state, _ := v.(*store.View)
 	if state == nil {
 		return nil
 	}
-	rules, _ := state.Attached().(*access.Snapshot)
-	return rules
+	g, _ := state.Attached().(*access.Guards)
+	return g
 }
 
 // alone says whether nobody else can be in the cluster, as far as the config tells.

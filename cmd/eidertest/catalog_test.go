@@ -113,3 +113,47 @@ func TestCatalogProducer(t *testing.T) {
 		})
 	}
 }
+
+// RFC 9432 section 7: a catalog tells what servers serve, so it is answered to who may transfer it and to whom a rule
+// names, at every node, whichever role it has; and to everyone again when it is a catalog no more.
+func TestCatalogsAreNotForEveryone(t *testing.T) {
+	c := secondaries(t, "made.test", "pulled.test")
+	run(t, c, "zone", "create", "made.test", "--ns", "invalid", "catalog=producer")
+	run(t, c, "zone", "create", "pulled.test", "primaries=127.0.0.9@1", "catalog=consumer")
+	ask := func(n *eidertest.Node, zone, key string) int {
+		t.Helper()
+		m := new(dns.Msg).SetQuestion(zone+".", dns.TypeSOA)
+		s := signer{}
+		if key != "" {
+			s = signer{name: key, secret: updateSecret}
+		}
+		packet, err := s.pack(m)
+		must(t, err)
+		r, err := askRaw(n, "udp", packet)
+		must(t, err)
+		return r.Rcode
+	}
+	everywhere(t, c, "made.test", dns.RcodeRefused)
+	everywhere(t, c, "pulled.test", dns.RcodeRefused)
+	for _, n := range c.Nodes {
+		must(t, eidertest.Until("who may transfer may ask", func() bool {
+			return ask(n, "made.test", "out") == dns.RcodeSuccess && ask(n, "pulled.test", "out") == dns.RcodeServerFailure
+		}))
+		if rcode := ask(n, "made.test", ""); rcode != dns.RcodeRefused {
+			t.Errorf("node %s answers a stranger with rcode %d", n.ID, rcode)
+		}
+		if rcode := ask(n, "zone.test", ""); rcode != dns.RcodeSuccess {
+			t.Errorf("node %s answers for a zone that is no catalog with rcode %d", n.ID, rcode)
+		}
+	}
+	n := c.Nodes[1]
+	run(t, c, "acl", "add", "--zone", "made.test", "--prefix", "127.0.0.0/8", "--allow", "query", "-n", n.ID)
+	if rcode := ask(n, "made.test", ""); rcode != dns.RcodeSuccess {
+		t.Errorf("whom a rule names gets rcode %d", rcode)
+	}
+	n.Kill()
+	must(t, n.Start())
+	everywhere(t, c, "pulled.test", dns.RcodeRefused) // from the checkpoint, too
+	run(t, c, "zone", "set", "pulled.test", "catalog=", "-n", n.ID)
+	everywhere(t, c, "pulled.test", dns.RcodeServerFailure) // it was never pulled
+}

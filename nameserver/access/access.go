@@ -106,21 +106,6 @@ func (s *Snapshot) Allows(who Who, op Operation, zone, owner record.Name, t reco
 	})
 }
 
-// GuardsQueries tells whether any rule is about queries, so that it matters who asks.
-func (s *Snapshot) GuardsQueries() bool { return len(s.guarded) > 0 }
-
-// MayQuery decides about a question to the zone with that key of its apex. It is on the way of a
-// query: it does not allocate.
-func (s *Snapshot) MayQuery(who Who, apexKey []byte) bool {
-	rules, guarded := s.guarded[string(apexKey)]
-	for i := range rules {
-		if rules[i].admits(who, Query) {
-			return true
-		}
-	}
-	return !guarded
-}
-
 // ErrClosed: a message is signed with a key of the cluster's that this node cannot open.
 var ErrClosed = errors.New("this node lacks the secret of the cluster, so the key could not be opened")
 

@@ -278,6 +278,7 @@ func TestOperations(t *testing.T) {
 		}
 	}
 	s := f.snapshot(NewCache(f.Secret))
+	guards := s.Guards(nil)
 	near, far := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
 	for _, from := range []netip.Addr{near, far} {
 		for _, key := range []record.Name{"", record.MustName("k."), record.MustName("other.")} {
@@ -293,13 +294,13 @@ func TestOperations(t *testing.T) {
 						t.Errorf("%v from %v with %q in %v: %v, want %v", op.Names(), from, key, z, got, want)
 					}
 				}
-				if got, want := s.MayQuery(who, z.Key()), z != zone || k; got != want {
+				if got, want := guards.MayQuery(who, z.Key()), z != zone || k; got != want {
 					t.Errorf("query from %v with %q in %v: %v, want %v", from, key, z, got, want)
 				}
 			}
 		}
 	}
-	if !s.GuardsQueries() {
+	if guards == nil {
 		t.Error("nothing guards queries")
 	}
 	v := f.store.View()
@@ -307,7 +308,49 @@ func TestOperations(t *testing.T) {
 	v.Close()
 	f.store.Must(record.Op{Kind: record.OpSetting, Type: record.SettingRules, Data: [][]byte{[]byte(text)}})
 	s = f.snapshot(NewCache(f.Secret))
-	if who := (Who{From: near, Key: record.MustName("k.")}); s.MayQuery(who, zone.Key()) || s.Allows(who, Transfer, zone, "", 0) {
+	if who := (Who{From: near, Key: record.MustName("k.")}); s.Guards(nil).MayQuery(who, zone.Key()) || s.Allows(who, Transfer, zone, "", 0) {
 		t.Error("a rule about queries that was not understood opened the zone")
+	}
+}
+
+// RFC 9432 section 7: catalogs are asked by who may transfer them, or by whom a rule names, and by nobody else.
+func TestCatalogsAreGuarded(t *testing.T) {
+	f := newFixture(t)
+	cat, bare := record.MustName("Cat.test."), record.MustName("bare.test.")
+	if _, err := f.AddKey(t.Context(), &tsig.Key{Name: record.MustName("k."), Algorithm: tsig.SHA256, MinMAC: 32, Secret: []byte("0123456789abcdef0123456789abcdef")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []Rule{
+		{Zone: cat, Key: record.MustName("k."), Allow: Transfer},
+		{Zone: cat, Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Allow: Query},
+		{Zone: cat, Prefixes: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Allow: Notify | Update},
+	} {
+		if _, _, err := f.AddRule(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g := f.snapshot(NewCache(f.Secret)).Guards([]record.Name{cat, bare})
+	for _, tt := range []struct {
+		from, key string
+		zone      record.Name
+		may       bool
+	}{
+		{"192.0.2.1", "", cat, true},
+		{"203.0.113.1", "k.", cat, true},
+		{"203.0.113.1", "", cat, false},
+		{"198.51.100.1", "", cat, false},
+		{"192.0.2.1", "k.", bare, false},
+		{"203.0.113.1", "", record.MustName("test."), true},
+	} {
+		who := Who{From: netip.MustParseAddr(tt.from)}
+		if tt.key != "" {
+			who.Key = record.MustName(tt.key)
+		}
+		if got := g.MayQuery(who, tt.zone.Key()); got != tt.may {
+			t.Errorf("%s with %q in %v: %v", tt.from, tt.key, tt.zone, got)
+		}
+	}
+	if new(Snapshot).Guards(nil) != nil {
+		t.Error("without rules and catalogs something is guarded")
 	}
 }

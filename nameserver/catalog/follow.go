@@ -59,9 +59,11 @@ type Follower struct {
 	figures                         atomic.Pointer[Stats]
 
 	// Of the goroutine that follows.
-	seen string                 // what the catalogs were
-	next time.Time              // when to compare in any case
-	said map[record.Name]string // the last log line about a catalog, so that none is repeated
+	list   []record.Name          // the catalogs that are followed
+	number uint64                 // of View.Catalogs that list was made from, 0: it was not
+	seen   string                 // what the catalogs were
+	next   time.Time              // when to compare in any case
+	said   map[record.Name]string // the last log line about a catalog, so that none is repeated
 }
 
 // Open starts to follow, until Close.
@@ -142,18 +144,23 @@ func (f *Follower) follow(now time.Time) {
 func (f *Follower) catalogs() (list []record.Name, seen string) {
 	view := f.o.View()
 	defer view.Close()
-	var b strings.Builder
-	for zone := range view.ZoneSettings(record.ZoneCatalog) {
-		if !follows(view, zone.Apex) {
-			continue
+	if n := view.Catalogs(); n != f.number || n == 0 {
+		f.number, f.list = n, nil
+		for zone := range view.ZoneSettings(record.ZoneCatalog) {
+			if follows(view, zone.Apex) {
+				f.list = append(f.list, zone.Apex.Lower())
+			}
 		}
-		list = append(list, zone.Apex.Lower())
+	}
+	var b strings.Builder
+	for _, apex := range f.list {
+		zone, _ := view.FindZone(apex)
 		fmt.Fprintf(&b, "%s %d %d", zone.Apex, zone.ID, zone.Serial)
 		for _, n := range []record.ZoneSetting{record.ZoneSecondary, record.ZoneTemplate, record.ZoneOrigin, record.ZoneConfirmed, record.ZoneRefresh} {
 			fmt.Fprintf(&b, " %q", view.ZoneSetting(zone.Apex, n))
 		}
 	}
-	return list, b.String()
+	return f.list, b.String()
 }
 
 // plan compares one catalog; nil if it is followed no more.

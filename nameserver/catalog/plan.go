@@ -18,6 +18,7 @@ const MaxRemovals = 10
 
 // View is one view of the store.
 type View interface {
+	Catalogs() uint64
 	FindZone(apex record.Name) (record.Zone, bool)
 	ZoneSetting(apex record.Name, n record.ZoneSetting) []byte
 	ZoneSettings(n record.ZoneSetting) iter.Seq2[record.Zone, []byte]
