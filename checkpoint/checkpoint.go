@@ -120,6 +120,7 @@ func New(st *store.Store, o Options) (*FSM, error) {
 	if err := f.removeLeftovers(); err != nil {
 		return nil, err
 	}
+	f.knows()
 	f.stopped.Add(1)
 	go f.schedule()
 	return f, nil

@@ -59,7 +59,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 				answers[i] = f.halt(l.Index, err)
 				continue
 			}
-			entries = append(entries, store.Entry{Index: l.Index, Term: l.Term, Cluster: e.Cluster, Time: e.Time, Changes: e.Changes})
+			entries = append(entries, store.Entry{Index: l.Index, Term: l.Term, Cluster: e.Cluster, Time: e.Time, Level: e.Level, Changes: e.Changes})
 			at = append(at, i)
 			f.stats.entries.Add(1)
 			f.stats.changes.Add(uint64(len(e.Changes)))
@@ -104,6 +104,23 @@ func (f *FSM) halt(index uint64, why error) error {
 		f.log.Error("applying stopped, answers go on from the entry before", slog.Uint64("index", index), slog.Any("err", why))
 	}
 	return err
+}
+
+// knows ends applying if the state holds what only a later build knows: applying more to it would differ from what
+// the others have.
+func (f *FSM) knows() {
+	at := f.store.Current()
+	if at.Level > Level {
+		_ = f.halt(at.Index+1, fmt.Errorf("the state in the data folder uses feature level %d, this build knows up to %d", at.Level, Level)) // Halted tells
+	}
+}
+
+// Halted is why the state machine applies no more, nil if it does.
+func (f *FSM) Halted() error {
+	if h := f.halted.Load(); h != nil {
+		return h.err
+	}
+	return nil
 }
 
 // StoreConfiguration is part of raft.ConfigurationStore; with batches Raft hands

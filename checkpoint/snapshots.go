@@ -193,6 +193,7 @@ func (f *FSM) install(r *received) error {
 		return fmt.Errorf("put the snapshot of index %d in place: %w", r.meta.Index, err)
 	}
 	f.stats.snapshotsIn.Add(1)
+	f.knows()
 	f.log.Info("snapshot from another node in place", slog.Uint64("index", r.meta.Index))
 	if f.options.Observe != nil {
 		f.options.Observe(nil, true)

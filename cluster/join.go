@@ -45,6 +45,7 @@ type greeting struct {
 	Epoch       uint64     `json:"epoch"`
 	Recovery    token      `json:"recovery,omitzero"` // that began the epoch
 	GaveWay     token      `json:"gave_way,omitzero"` // the recovery this disk gave way to
+	Level       uint16     `json:"level,omitempty"`   // the highest feature level its build applies; 0: a build of before levels, or of 1
 	Voters      int        `json:"voters,omitempty"`  // of its cluster, as far as it knows
 	Incarnation token      `json:"incarnation"`
 	State       string     `json:"state"`
@@ -74,7 +75,7 @@ func (n *Node) greeting() greeting {
 		ID: n.id, Name: id.Name, Cluster: id.Cluster, Epoch: id.Epoch, Incarnation: id.Incarnation,
 		Address: n.self.RaftLoc, Voter: n.self.Voter, State: helloEmpty, Process: n.process,
 		Expect: n.config.Expect, Promise: id.Promise,
-		Recovery: id.Recovery, GaveWay: id.GaveWay, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
+		Level: FeatureLevel, Recovery: id.Recovery, GaveWay: id.GaveWay, Voters: countVoters(raft.Configuration{Servers: n.servers()}),
 	}
 	l, _ := n.leaderNow()
 	g.Leader, g.LeaderAddress = l.id, l.address

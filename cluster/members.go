@@ -322,6 +322,9 @@ func (m *members) mayEnter(ctx context.Context, c raft.Configuration, g greeting
 	if belongs := g.State == helloRunning || g.State == helloFresh; belongs && (g.Cluster != mine.Cluster || g.Epoch != mine.Epoch || g.Recovery != mine.Recovery) {
 		return fmt.Errorf("node %s belongs to cluster %.8s at epoch %d and this is cluster %.8s at epoch %d; if it shall join, move its data directory away", g.ID, g.Cluster, g.Epoch, mine.Cluster, mine.Epoch)
 	}
+	if level := n.level(); g.Level < level {
+		return fmt.Errorf("node %s runs a build that knows feature level %d, and the cluster is at %d; give it the build the others have (`eider cluster status` shows it)", g.ID, max(g.Level, 1), level)
+	}
 	for _, s := range c.Servers {
 		if string(s.ID) != g.ID && string(s.Address) == g.Address {
 			return fmt.Errorf("the address %s is that of node %s; give node %s one of its own, or remove node %s first", g.Address, s.ID, g.ID, s.ID)

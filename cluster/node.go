@@ -183,6 +183,11 @@ func (n *Node) prepare(sm StateMachine) (*run, error) {
 		return nil, errors.Join(err, r.close())
 	}
 	n.machine = &machine{sm: sm, hint: h, snaps: n.snaps, log: n.log, halted: n.halt}
+	if sm, ok := sm.(interface{ Halted() error }); ok {
+		if err := sm.Halted(); err != nil {
+			n.halt(err)
+		}
+	}
 	n.machine.noteSnapshot()
 	if r, err = n.fit(r); r == nil {
 		return nil, errors.Join(err, n.machine.hint.close())

@@ -15,6 +15,7 @@ type Entry struct {
 	Term    uint64
 	Cluster [16]byte // the cluster the entry was made for; zero: not known
 	Time    int64    // the leader's clock when it was proposed, Unix nanoseconds
+	Level   uint16   // the feature level it bears
 	Changes [][]byte // encoded record.Changes, each decided on its own
 }
 
@@ -75,6 +76,7 @@ type batchState struct {
 	decided  int
 
 	format byte // of the file that can say it all
+	level  uint16
 	chain  record.Chain
 	hash   hash.Hash // scratch of chainUp
 	hashed []byte
@@ -90,7 +92,7 @@ type batchState struct {
 // next makes b the state of a new batch, keeping its buffers.
 func (b *batchState) next(s *Store, poisoned map[place]string) *batchState {
 	b.s, b.tree, b.counters, b.poisoned, b.decided = s, &s.tree, s.counters, poisoned, 0
-	b.chain, b.format = s.applied.Chain, s.applied.format // which this goroutine alone changes
+	b.chain, b.format, b.level = s.applied.Chain, s.applied.format, s.applied.Level // which this goroutine alone changes
 	return b
 }
 
@@ -110,6 +112,7 @@ func (b *batchState) run(batch []Entry, applied uint64) (out [][]record.Result, 
 		applied = e.Index
 		b.index, b.time = e.Index, e.Time
 		b.bind(e.Cluster)
+		b.level = max(b.level, e.Level)
 		out[i] = make([]record.Result, len(e.Changes))
 		for j, encoded := range e.Changes {
 			at = place{i, j}
@@ -140,7 +143,7 @@ func (b *batchState) commit(batch []Entry) {
 			s.applied.Index, s.applied.Term = batch[i].Index, batch[i].Term
 		}
 	}
-	s.applied.Chain, s.applied.format = b.chain, b.format
+	s.applied.Chain, s.applied.format, s.applied.Level = b.chain, b.format, b.level
 	s.changes += b.decided
 	s.publish(s.applied.Index)
 }

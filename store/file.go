@@ -110,10 +110,28 @@ func initFile(db *bbolt.DB) error {
 
 func putMeta(tx *bbolt.Tx, m *fileMeta) error {
 	meta := tx.Bucket(metaBucket)
+	if err := meta.Put(levelKey, appendSummed(nil, levelKey, binary.BigEndian.AppendUint16(nil, m.Level))); err != nil {
+		return err
+	}
 	if err := meta.Put(chainKey, appendSummed(nil, chainKey, m.appendChain(nil))); err != nil {
 		return err
 	}
 	return meta.Put(metaKey, appendSummed(nil, metaKey, m.append(nil)))
+}
+
+// levelKey is where the highest feature level in use stands, beside the meta value: a build that knows no such key passes over it.
+var levelKey = []byte("level")
+
+// setLevel takes the level from what is stored for levelKey, nil if nothing is.
+func (m *Meta) setLevel(stored []byte) error {
+	if stored == nil {
+		return nil
+	}
+	v, _, err := checkSummed(levelKey, stored)
+	if err == nil && len(v) == 2 { // else of a later build, which says so by the format, too
+		m.Level = binary.BigEndian.Uint16(v)
+	}
+	return err
 }
 
 // readMeta reads the meta value and finds the data bucket.
@@ -128,7 +146,7 @@ func readMeta(tx *bbolt.Tx) (m fileMeta, data *bbolt.Bucket, err error) {
 		return m, nil, err
 	}
 	if m, err = decodeFileMeta(v); err == nil {
-		err = m.setChain(meta.Get(chainKey))
+		err = errors.Join(m.setChain(meta.Get(chainKey)), m.setLevel(meta.Get(levelKey)))
 	}
 	return m, data, err
 }

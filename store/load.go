@@ -57,7 +57,7 @@ func (s *Store) adopt(r *resident) {
 	defer s.mu.Unlock()
 	conf, confIndex := s.applied.Config, s.applied.ConfigIndex
 	s.durable = r.meta.Meta
-	s.applied = Meta{Index: r.meta.Index, Term: r.meta.Term, ConfigIndex: r.meta.ConfigIndex, Config: r.meta.Config, Chain: r.meta.Chain, format: r.meta.format}
+	s.applied = Meta{Index: r.meta.Index, Term: r.meta.Term, ConfigIndex: r.meta.ConfigIndex, Config: r.meta.Config, Chain: r.meta.Chain, Level: r.meta.Level, format: r.meta.format}
 	s.changes = 0
 	if confIndex > s.applied.ConfigIndex {
 		s.applied.Config, s.applied.ConfigIndex = conf, confIndex

@@ -102,7 +102,7 @@ func Look(path string) (f Facts, err error) {
 func verify(path string) (m fileMeta, zones int, cluster [16]byte, err error) {
 	var t tally
 	found := false
-	var chain []byte
+	var chain, level []byte
 	// The meta value, which says what is garbage, comes behind the data.
 	_, err = boltfile.Walk(path, func(bucket, key, stored []byte) error {
 		switch {
@@ -118,6 +118,8 @@ func verify(path string) (m fileMeta, zones int, cluster [16]byte, err error) {
 			return err
 		case string(bucket) == "/"+string(metaBucket) && bytes.Equal(key, chainKey):
 			chain = bytes.Clone(stored)
+		case string(bucket) == "/"+string(metaBucket) && bytes.Equal(key, levelKey):
+			level = bytes.Clone(stored)
 		}
 		return nil
 	})
@@ -127,7 +129,7 @@ func verify(path string) (m fileMeta, zones int, cluster [16]byte, err error) {
 	case !found:
 		return m, 0, cluster, errNoMeta
 	}
-	if err := m.setChain(chain); err != nil {
+	if err := errors.Join(m.setChain(chain), m.setLevel(level)); err != nil {
 		return m, 0, cluster, err
 	}
 	return m, t.zones, t.cluster, t.compare(&m)

@@ -311,5 +311,6 @@ type Meta struct {
 	Entries     uint64 // keys in the file, garbage not among them
 	Sum         uint64 // over all keys and values, whatever their order
 	Chain       record.Chain
-	format      byte // version of the file that can say what was applied
+	Level       uint16 // the highest feature level of an entry in the state; 0: of builds that noted none
+	format      byte   // version of the file that can say what was applied
 }
