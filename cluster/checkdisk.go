@@ -34,14 +34,42 @@ const (
 // CheckDisk verifies the files of this package in the data directory of a node that does not run, and changes nothing. at is the
 // checkpoint there, zero if there is none that is sound, and of the cluster its state belongs to. An error means that nothing
 // can be told.
-func CheckDisk(dir string, at Checkpoint, of [16]byte) ([]Finding, error) {
-	facts, logErr := readLogFacts(filepath.Join(dir, logFile))
+//
+// raftDir is the folder of the log; empty: the one that the identity names.
+func CheckDisk(dir, raftDir string, at Checkpoint, of [16]byte) ([]Finding, error) {
+	id, idErr := readIdentity(filepath.Join(dir, identityFile))
+	if raftDir == "" {
+		raftDir = id.logDir(dir)
+	}
+	facts, logErr := readLogFacts(raftDir)
 	if errors.Is(logErr, boltfile.ErrLocked) {
 		return nil, ErrInUse
 	}
-	id, idErr := readIdentity(filepath.Join(dir, identityFile))
-	out := []Finding{checkIdentity(id, idErr, facts.there && logErr == nil, token(of)), checkLog(dir, id, idErr, facts, logErr, at), checkHint(dir, id)}
-	return append(out, checkAside(dir)...), nil
+	out := []Finding{checkIdentity(id, idErr, facts.there && logErr == nil, token(of))}
+	found := checkLog(raftDir, id, idErr, facts, logErr, at)
+	if err := facts.short(dir, at.Index); found.OK && err != nil {
+		found.OK, found.Says, found.Then = false, err.Error(), thenRaft
+	}
+	if apart(dir, raftDir) != "" {
+		found.File = filepath.Join(raftDir, logFile)
+	}
+	out = append(out, found, checkHint(dir, id))
+	if _, err := os.Lstat(filepath.Join(raftDir, walDir)); err == nil && logErr == nil && !facts.wal {
+		out = append(out, Finding{File: walDir, OK: true, Says: "segments that " + logFile + " does not know", Then: facts.thenSegments()})
+	}
+	out = append(out, checkAside(dir)...)
+	if apart(dir, raftDir) != "" {
+		out = append(out, checkAside(raftDir)...)
+	}
+	return out, nil
+}
+
+// thenSegments is what a start does with segments the log does not know.
+func (f *logFacts) thenSegments() string {
+	if f.there {
+		return "a start removes them: entries were being carried over"
+	}
+	return "a start moves them to quarantine"
 }
 
 func checkIdentity(id identity, err error, log bool, of token) Finding {
@@ -68,8 +96,9 @@ func checkIdentity(id identity, err error, log bool, of token) Finding {
 
 func checkLog(dir string, id identity, idErr error, facts logFacts, err error, at Checkpoint) Finding {
 	f := Finding{File: logFile}
+	other := idErr == nil && facts.id != (token{}) && id.Log != (token{}) && facts.id != id.Log
 	switch {
-	case err != nil:
+	case err != nil && !other:
 		f.Says, f.Then = err.Error(), thenJoins
 	case !facts.there && (idErr != nil || id.Log == (token{})):
 		f.OK, f.Says, f.Then = true, "there is none, and never was", "a start makes one"
@@ -89,13 +118,13 @@ func checkLog(dir string, id identity, idErr error, facts logFacts, err error, a
 
 // checkEntries reads all entries, and whether they go on from the checkpoint.
 func checkEntries(dir string, facts logFacts, at Checkpoint, f *Finding) {
-	bolt, err := openLogsReadOnly(dir)
+	disk, err := openLogsReadOnly(dir)
 	if err != nil {
 		f.Says, f.Then = err.Error(), thenJoins
 		return
 	}
-	defer bolt.Close()
-	logs := &logStore{LogStore: bolt, bolt: bolt}
+	defer disk.Close()
+	logs := &logStore{LogStore: disk.LogStore, entries: disk.LogStore, bolt: disk.bolt}
 	if at.Index > 0 {
 		logs.snapshot = func() (uint64, uint64) { return at.Index, at.Term }
 	}
@@ -114,7 +143,7 @@ func checkEntries(dir string, facts logFacts, at Checkpoint, f *Finding) {
 	}
 	for i := max(facts.first, 1); i <= min(at.Index, facts.last); i++ {
 		var e raft.Log
-		err := bolt.GetLog(i, &e)
+		err := disk.GetLog(i, &e)
 		if err == nil {
 			err = sound(&e)
 		}
@@ -131,6 +160,9 @@ func checkEntries(dir string, facts logFacts, at Checkpoint, f *Finding) {
 		f.Says, f.Then = fmt.Sprintf("entries %d to %d, term %d; the checkpoint is beyond its end", facts.first, facts.last, facts.term), "a start drops them, for the checkpoint holds them"
 	default:
 		f.Says = fmt.Sprintf("entries %d to %d, term %d, %d of them behind the checkpoint", facts.first, facts.last, facts.term, facts.last-at.Index)
+	}
+	if facts.wal {
+		f.Says += ", in segments"
 	}
 }
 
@@ -158,7 +190,8 @@ func checkAside(dir string) (out []Finding) {
 	list, _ := os.ReadDir(filepath.Join(dir, QuarantineDir)) // there may be none
 	for _, e := range list {
 		if info, err := e.Info(); err == nil {
-			out = append(out, Finding{File: QuarantineDir + "/" + e.Name(), OK: true, Says: fmt.Sprintf("put aside before, %d octets", info.Size())})
+			size := sizeOf(filepath.Join(dir, QuarantineDir, e.Name()), info)
+			out = append(out, Finding{File: QuarantineDir + "/" + e.Name(), OK: true, Says: fmt.Sprintf("put aside before, %d octets", size)})
 		}
 	}
 	list, _ = os.ReadDir(dir)

@@ -547,6 +547,9 @@ func TestLostLogOfALoneNode(t *testing.T) {
 // A checkpoint older than the log's beginning leaves a hole that Raft would
 // panic on: the log goes aside, and the node is let in again.
 func TestHoleBetweenCheckpointAndLog(t *testing.T) {
+	if os.Getenv(clustertest.LogStoreEnv) == config.LogWAL {
+		t.Skip("so short a log is one segment, which comes back whole: there is no hole")
+	}
 	c := clustertest.Start(t, clustertest.Options{Tuning: cluster.Tuning{KeepEntries: 20, TrailingEntries: 20, SnapshotEntries: 50}})
 	leader := c.WaitLeader()
 	at := (leader + 1) % 3

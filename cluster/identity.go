@@ -62,25 +62,26 @@ func clusterToken(c *config.Config) (t token) {
 // identity is who this node is. It is created with the data directory.
 type identity struct {
 	ID          string           `json:"id"`
-	Incarnation token            `json:"incarnation"`       // of this data directory; a wiped one comes back as another
-	Name        string           `json:"name"`              // of the cluster
-	Cluster     token            `json:"cluster"`           // a proposal until Admitted, then fixed
-	Epoch       uint64           `json:"epoch"`             // goes up when a cluster is recovered by force
-	Recovery    token            `json:"recovery,omitzero"` // drawn at the recovery that began the epoch: two of one epoch are two clusters
-	Before      []beforeNode     `json:"before,omitempty"`  // the other nodes of before that recovery, to look for a second one
-	Point       *recoveryPoint   `json:"point,omitempty"`   // of that recovery, until it is in the table of members
-	Discard     string           `json:"discard,omitempty"` // why log and checkpoint are put aside at the next start
-	Outside     bool             `json:"outside,omitempty"` // must be let in; starts nothing, though it may be empty
-	GaveWay     token            `json:"gave_way,omitzero"` // the recovery of the same epoch that counts instead of this disk's
-	Admitted    bool             `json:"admitted"`          // this disk took part in the first start, or a leader let it in
-	Log         token            `json:"log"`               // written into the raft log too; another one there means the log was lost
-	Nodes       map[string]token `json:"nodes"`             // incarnations of the other nodes
-	Promise     *foundList       `json:"promise,omitempty"` // the first start by count this disk takes part in
-	Former      []string         `json:"former,omitempty"`  // nodes of before a recovery, until they are in the table of members
-	Removed     bool             `json:"removed,omitempty"` // taken out of the cluster, for good
-	Behind      uint64           `json:"behind,omitempty"`  // the epoch of a recovery that left this disk behind
-	Boot        token            `json:"boot"`              // of the newest start; the log holds it too, so that neither can be put back unseen
-	Sum         string           `json:"sum"`               // checksum of the text with zeros here (sealIdentity); the last field
+	Incarnation token            `json:"incarnation"`        // of this data directory; a wiped one comes back as another
+	Name        string           `json:"name"`               // of the cluster
+	Cluster     token            `json:"cluster"`            // a proposal until Admitted, then fixed
+	Epoch       uint64           `json:"epoch"`              // goes up when a cluster is recovered by force
+	Recovery    token            `json:"recovery,omitzero"`  // drawn at the recovery that began the epoch: two of one epoch are two clusters
+	Before      []beforeNode     `json:"before,omitempty"`   // the other nodes of before that recovery, to look for a second one
+	Point       *recoveryPoint   `json:"point,omitempty"`    // of that recovery, until it is in the table of members
+	Discard     string           `json:"discard,omitempty"`  // why log and checkpoint are put aside at the next start
+	Outside     bool             `json:"outside,omitempty"`  // must be let in; starts nothing, though it may be empty
+	GaveWay     token            `json:"gave_way,omitzero"`  // the recovery of the same epoch that counts instead of this disk's
+	Admitted    bool             `json:"admitted"`           // this disk took part in the first start, or a leader let it in
+	Log         token            `json:"log"`                // written into the raft log too; another one there means the log was lost
+	Nodes       map[string]token `json:"nodes"`              // incarnations of the other nodes
+	Promise     *foundList       `json:"promise,omitempty"`  // the first start by count this disk takes part in
+	Former      []string         `json:"former,omitempty"`   // nodes of before a recovery, until they are in the table of members
+	Removed     bool             `json:"removed,omitempty"`  // taken out of the cluster, for good
+	Behind      uint64           `json:"behind,omitempty"`   // the epoch of a recovery that left this disk behind
+	RaftDir     string           `json:"raft_dir,omitempty"` // where its log is, if not beside this file
+	Boot        token            `json:"boot"`               // of the newest start; the log holds it too, so that neither can be put back unseen
+	Sum         string           `json:"sum"`                // checksum of the text with zeros here (sealIdentity); the last field
 }
 
 // beforeNode is a node the cluster had before it was recovered.
@@ -109,12 +110,12 @@ type identityStore struct {
 
 // openIdentity reads the identity of dir, or makes one for a directory that holds
 // no log yet.
-func openIdentity(dir, id string, c *config.Config) (*identityStore, error) {
+func openIdentity(dir, raftDir, id string, c *config.Config) (*identityStore, error) {
 	s := &identityStore{path: filepath.Join(dir, identityFile)}
 	b, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, logFile)); err == nil {
-			return nil, fmt.Errorf("%w: %s holds a log but no %s, so it cannot be told whose it is; move %s away to let this node join anew", ErrForeign, dir, identityFile, logFile)
+		if _, err := os.Stat(filepath.Join(raftDir, logFile)); err == nil {
+			return nil, fmt.Errorf("%w: %s holds a log but %s no %s, so it cannot be told whose it is; move %s away to let this node join anew", ErrForeign, raftDir, dir, identityFile, logFile)
 		}
 		s.id = identity{ID: id, Incarnation: newToken(), Name: c.Cluster, Cluster: clusterToken(c), Nodes: map[string]token{}}
 		return s, s.change(func(*identity) {})
@@ -275,9 +276,26 @@ func writeDurable(path string, data []byte) error {
 		os.Remove(tmp)
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	return syncDir(filepath.Dir(path))
+}
+
+// logDir is the folder of the log of a data directory, as its identity has it.
+func (i *identity) logDir(dir string) string {
+	if i.RaftDir != "" {
+		return i.RaftDir
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return dir
+}
+
+// apart is the absolute path of the folder of the log, empty if it is the data directory.
+func apart(dir, raftDir string) string {
+	data, err := filepath.Abs(dir)
+	if err != nil {
+		return raftDir
+	}
+	log, err := filepath.Abs(raftDir)
+	if err != nil || log == data {
+		return ""
+	}
+	return log
 }

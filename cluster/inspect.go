@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/eider-dns/eider/cluster/config"
+	"github.com/eider-dns/eider/cluster/segments"
 	"github.com/eider-dns/eider/store/boltfile"
 	"github.com/eider-dns/eider/store/record"
 )
@@ -38,7 +39,10 @@ func Inspect(dir, id string, c *config.Config, clean bool, log *slog.Logger) (*I
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	in := &inspector{dir: dir, id: id, config: c, log: log}
+	in := &inspector{dir: dir, raftDir: dir, id: id, config: c, log: log}
+	if self, err := c.Node(id); err == nil {
+		in.raftDir = self.LogDir(dir)
+	}
 	if err := in.files(clean); err != nil {
 		return nil, err
 	}
@@ -47,6 +51,7 @@ func Inspect(dir, id string, c *config.Config, clean bool, log *slog.Logger) (*I
 
 type inspector struct {
 	dir, id string
+	raftDir string // of the log
 	config  *config.Config
 	log     *slog.Logger
 	met     bool // this disk has met other nodes, whatever the config says
@@ -62,10 +67,13 @@ func (in *inspector) files(clean bool) error {
 	if idErr == nil && identity.Discard != "" {
 		return in.discard(identity.Discard)
 	}
+	if err := in.moved(identity); err != nil {
+		return err
+	}
 	facts, logErr := logFacts{}, error(nil)
 	looked := !clean || idErr != nil
-	if path := filepath.Join(in.dir, logFile); looked {
-		facts, logErr = readLogFacts(path)
+	if path := filepath.Join(in.raftDir, logFile); looked {
+		facts, logErr = readLogFacts(in.raftDir)
 		if logErr == nil && facts.info.OneMeta && !in.alone() {
 			logErr = fmt.Errorf("%w: one of its two meta pages is lost, and maybe a vote or an entry with it", boltfile.ErrDamaged)
 		}
@@ -107,6 +115,10 @@ func (in *inspector) files(clean bool) error {
 		if err := in.aside(logFile, logErr); err != nil {
 			return err
 		}
+	} else if err := in.strays(looked && !facts.there); err != nil {
+		return err
+	}
+	if logErr != nil {
 		if idErr == nil && identity.Admitted {
 			in.found.Cluster = identity.Cluster // the state is this node's, only its votes are lost
 		}
@@ -134,13 +146,15 @@ func (in *inspector) notOfOneTime(identity identity) error {
 
 // discard puts aside what a recovery of the cluster left behind; the identity says so until the node is opened.
 func (in *inspector) discard(why string) error {
-	for _, name := range []string{logFile, hintFile} {
-		if _, err := os.Lstat(filepath.Join(in.dir, name)); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		a, err := SetAside(in.dir, name, errors.New(why), in.log)
+	list, err := setLogAside(in.raftDir, errors.New(why), in.log)
+	in.found.Aside = append(in.found.Aside, list...)
+	if err != nil {
+		return fmt.Errorf("put the log aside, which %s: %w", why, err)
+	}
+	if _, err := os.Lstat(filepath.Join(in.dir, hintFile)); err == nil {
+		a, err := SetAside(in.dir, hintFile, errors.New(why), in.log)
 		if err != nil {
-			return fmt.Errorf("put %s aside, which %s: %w", name, why, err)
+			return fmt.Errorf("put %s aside, which %s: %w", hintFile, why, err)
 		}
 		in.found.Aside = append(in.found.Aside, a)
 	}
@@ -193,6 +207,9 @@ func (in *inspector) hint(i identity) error {
 
 func (in *inspector) aside(name string, why error) error {
 	path := filepath.Join(in.dir, name)
+	if name == logFile {
+		path = filepath.Join(in.raftDir, name)
+	}
 	if in.alone() {
 		advice := "moving it away lets the node go on from its checkpoint, without what was answered since"
 		if name == identityFile {
@@ -200,12 +217,47 @@ func (in *inspector) aside(name string, why error) error {
 		}
 		return fmt.Errorf("open %s: %w: %w; this is the only node of its cluster, so that no other can give it back; `eider restore` takes a backup, %s", path, ErrDamaged, why, advice)
 	}
-	a, err := SetAside(in.dir, name, why, in.log)
+	list := make([]Aside, 1)
+	var err error
+	if name == logFile {
+		list, err = setLogAside(in.raftDir, why, in.log)
+	} else {
+		list[0], err = SetAside(in.dir, name, why, in.log)
+	}
 	if err != nil {
 		return fmt.Errorf("open %s: %w: %w; and it cannot be put aside: %w", path, ErrDamaged, why, err)
 	}
+	in.found.Aside = append(in.found.Aside, list...)
+	return nil
+}
+
+// strays puts segments aside that lost the file that knows them.
+func (in *inspector) strays(lost bool) error {
+	if _, err := os.Lstat(filepath.Join(in.raftDir, walDir)); err != nil || !lost {
+		return nil
+	}
+	a, err := SetAside(in.raftDir, walDir, errors.New("the "+logFile+" they belong to is gone"), in.log)
+	if err != nil {
+		return fmt.Errorf("put %s aside: %w", filepath.Join(in.raftDir, walDir), err)
+	}
 	in.found.Aside = append(in.found.Aside, a)
 	return nil
+}
+
+// moved says so where the log is still in the folder it was in before raft_dir was changed: moved there by hand it is whole, and
+// the node need not join anew.
+func (in *inspector) moved(i identity) error {
+	before := i.logDir(in.dir)
+	if i.Log == (token{}) || apart(before, in.raftDir) == "" {
+		return nil
+	}
+	if _, err := os.Lstat(filepath.Join(in.raftDir, logFile)); err == nil {
+		return nil
+	}
+	if facts, err := readLogFacts(before); err != nil || facts.id != i.Log {
+		return nil
+	}
+	return fmt.Errorf("the log of this node is in %s, and raft_dir says %s: move %s there, and %s if there is one, or set raft_dir back; with an empty folder and the old one emptied, the node joins anew", before, in.raftDir, logFile, walDir)
 }
 
 // readIdentity reads an identity and its checksum. fs.ErrNotExist: there is none.
@@ -258,6 +310,17 @@ func sumAt(b []byte) int {
 	return at + len(field)
 }
 
+// LogFiles are the files of the log in a folder, those that may be there.
+func LogFiles(dir string) []string {
+	return append([]string{filepath.Join(dir, logFile)}, segments.Files(filepath.Join(dir, walDir))...)
+}
+
+// LogFolder is the folder of the log of a data directory, as the identity there has it.
+func LogFolder(dir string) string {
+	id, _ := readIdentity(filepath.Join(dir, identityFile)) // without one it is beside it
+	return id.logDir(dir)
+}
+
 // logFacts is what can be told of a log by reading its file.
 type logFacts struct {
 	there       bool
@@ -266,6 +329,8 @@ type logFacts struct {
 	first, last uint64
 	term        uint64
 	info        boltfile.Info
+	wal         bool   // the entries are in segments
+	tag         logTag // whose, and what is known of the segments
 }
 
 // follows says whether the log was written by the start that left boot in the identity, or by one after
@@ -274,9 +339,23 @@ func (f *logFacts) follows(boot token) bool {
 	return boot == (token{}) || f.boot == boot || f.prior == boot
 }
 
-// readLogFacts reads the whole file: its pages, that no entry is missing between the
+// short says that the segments end before what this disk had applied.
+func (f *logFacts) short(dir string, durable uint64) error {
+	file, err := os.Open(filepath.Join(dir, hintFile))
+	if err != nil || !f.wal {
+		return nil //nolint:nilerr // no hint says nothing
+	}
+	defer file.Close()
+	if applied, of := readHint(file); of == f.id {
+		return shortOf(applied, f.last, durable)
+	}
+	return nil
+}
+
+// readLogFacts reads the log in a folder whole: the pages of raft.db, the segments, that no entry is missing between the
 // first and the last, and the checksums of term and vote. Its content is verified by gap.
-func readLogFacts(path string) (f logFacts, err error) {
+func readLogFacts(dir string) (f logFacts, err error) {
+	path := filepath.Join(dir, logFile)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 		return f, nil // the making of an empty one was interrupted
@@ -287,10 +366,29 @@ func readLogFacts(path string) (f logFacts, err error) {
 		f.first, f.last = 0, 0
 		f.info, err = boltfile.Walk(path, f.note)
 		if !errors.Is(err, boltfile.ErrLocked) || time.Now().After(deadline) {
-			return f, err
+			break
 		}
 		<-time.After(lockTimeout / 20) // a process that is ending
 	}
+	if err != nil || !f.wal {
+		return f, err
+	}
+	return f, f.readSegments(dir)
+}
+
+// readSegments reads the entries that are not in raft.db.
+func (f *logFacts) readSegments(dir string) error {
+	s, err := openSegments(dir, f.tag, true)
+	if errors.Is(err, segments.ErrDamaged) {
+		return fmt.Errorf("%w: %w", boltfile.ErrDamaged, err)
+	}
+	if err != nil {
+		return err
+	}
+	first, err1 := s.FirstIndex()
+	last, err2 := s.LastIndex()
+	f.first, f.last = first, last
+	return errors.Join(err1, err2, s.Close())
 }
 
 func (f *logFacts) note(bucket, key, value []byte) error {
@@ -312,8 +410,11 @@ func (f *logFacts) note(bucket, key, value []byte) error {
 			return fmt.Errorf("%w: %w", boltfile.ErrDamaged, err)
 		}
 		switch {
-		case bytes.Equal(key, keyLogID) && len(v) == len(f.id):
-			f.id = token(v)
+		case bytes.Equal(key, keyLogID):
+			if f.tag, _, err = decodeTag(v); err != nil {
+				return err
+			}
+			f.id, f.wal = f.tag.id, f.tag.wal
 		case bytes.Equal(key, keyBoot) && len(v) == 2*len(f.boot):
 			f.boot, f.prior = token(v[:16]), token(v[16:])
 		case string(key) == keyCurrentTerm && len(v) == 8:

@@ -23,9 +23,9 @@ import (
 func atRest(t *testing.T, id string, c *config.Config) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	s, err := openIdentity(dir, id, c)
+	s, err := openIdentity(dir, dir, id, c)
 	must(t, err)
-	logs, err := openLogs(context.Background(), dir, Tuning{}.withDefaults(c.Limits), slog.New(slog.DiscardHandler), func() uint64 { return 0 })
+	logs, err := openLogs(context.Background(), dir, c.Nodes[0].LogStore, Tuning{}.withDefaults(c.Limits), slog.New(slog.DiscardHandler), func() uint64 { return 0 })
 	must(t, err)
 	logID, boot, next := newToken(), newToken(), newToken()
 	must(t, logs.setLogID(logID))
@@ -208,7 +208,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 
 // A flipped bit in term or vote would be a vote given twice; values of builds before the checksum pass.
 func TestTermAndVoteAreSealed(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
+	l := testLogs(t, config.LogBolt, Tuning{}, 0)
 	must(t, l.SetUint64([]byte(keyCurrentTerm), 7))
 	must(t, l.Set([]byte("LastVoteCand"), []byte("127.0.0.1:1")))
 	if n, err := l.GetUint64([]byte(keyCurrentTerm)); n != 7 || err != nil {
@@ -238,7 +238,7 @@ func TestTermAndVoteAreSealed(t *testing.T) {
 
 // A damaged entry the checkpoint holds is not needed here; others that need it get a snapshot instead.
 func TestDamagedEntryBehindTheCheckpointIsDropped(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
+	l := testLogs(t, config.LogBolt, Tuning{}, 0)
 	fill(t, l, 1, 10)
 	must(t, l.bolt.StoreLog(&raft.Log{Index: 4, Term: 1, Type: raft.LogCommand, Data: []byte("rotten")}))
 	must(t, l.dropRotten(3))
@@ -257,7 +257,7 @@ func TestDamagedEntryBehindTheCheckpointIsDropped(t *testing.T) {
 // Nothing guards the term of an entry in the file but its place between the others.
 func TestDamagedTermOfAnEntryIsFound(t *testing.T) {
 	for _, term := range []uint64{1, 9} {
-		l := testLogs(t, Tuning{}, 0)
+		l := testLogs(t, config.LogBolt, Tuning{}, 0)
 		must(t, l.SetUint64([]byte(keyCurrentTerm), 4))
 		for i, at := range []uint64{3, 3, term, 3} {
 			must(t, l.bolt.StoreLog(&raft.Log{Index: uint64(i + 1), Term: at, Type: raft.LogNoop, AppendedAt: time.Unix(1, 0)}))

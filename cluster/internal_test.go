@@ -19,6 +19,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/store/record"
 )
 
@@ -182,16 +183,33 @@ func TestStrangersCannotTakeAllPlaces(t *testing.T) {
 	}
 }
 
-func testLogs(t *testing.T, tuning Tuning, safe uint64) *logStore {
+// eachKind runs a test with each thing the entries of a log can be in.
+func eachKind(t *testing.T, test func(t *testing.T, kind string)) {
+	for _, kind := range []string{config.LogBolt, config.LogWAL} {
+		t.Run(kind, func(t *testing.T) { test(t, kind) })
+	}
+}
+
+func testLogs(t *testing.T, kind string, tuning Tuning, safe uint64) *logStore {
+	t.Helper()
+	return testLogsIn(t, t.TempDir(), kind, tuning, safe)
+}
+
+func testLogsIn(t *testing.T, dir, kind string, tuning Tuning, safe uint64) *logStore {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	tuning.StallAfter = DefaultStallAfter
-	l, err := openLogs(ctx, t.TempDir(), tuning, slog.New(slog.DiscardHandler), func() uint64 { return safe })
+	l, err := openLogs(ctx, dir, kind, tuning, slog.New(slog.DiscardHandler), func() uint64 { return safe })
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.close() })
+	if _, there, _ := l.logID(); !there {
+		if err := l.setLogID(newToken()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return l
 }
 
@@ -211,58 +229,62 @@ func fill(t *testing.T, l *logStore, from, to uint64) {
 }
 
 func TestDeleteRange(t *testing.T) {
-	for _, tt := range []struct {
-		rule        string
-		keep, safe  uint64
-		low, high   uint64
-		first, last uint64 // afterwards, of 1 to 6000
-	}{
-		{"a prefix goes in slices", 100, math.MaxUint64, 1, 5000, 5001, 6000},
-		{"the last entries stay", 2000, math.MaxUint64, 1, 5999, 4001, 6000},
-		{"all stay if there are too few", 10_000, math.MaxUint64, 1, 5000, 1, 6000},
-		{"what a live node lacks stays", 100, 3000, 1, 5000, 3001, 6000},
-		{"a suffix goes whole", 10_000, 0, 5500, 6000, 1, 5499},
-	} {
-		t.Run(tt.rule, func(t *testing.T) {
-			l := testLogs(t, Tuning{KeepEntries: tt.keep}, tt.safe)
-			fill(t, l, 1, 6000)
-			if err := l.DeleteRange(tt.low, tt.high); err != nil {
-				t.Fatal(err)
-			}
-			first, _ := l.FirstIndex()
-			last, _ := l.LastIndex()
-			if first != tt.first || last != tt.last {
-				t.Errorf("left are %d to %d, want %d to %d", first, last, tt.first, tt.last)
-			}
-		})
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		for _, tt := range []struct {
+			rule        string
+			keep, safe  uint64
+			low, high   uint64
+			first, last uint64 // afterwards, of 1 to 6000
+		}{
+			{"a prefix goes in slices", 100, math.MaxUint64, 1, 5000, 5001, 6000},
+			{"the last entries stay", 2000, math.MaxUint64, 1, 5999, 4001, 6000},
+			{"all stay if there are too few", 10_000, math.MaxUint64, 1, 5000, 1, 6000},
+			{"what a live node lacks stays", 100, 3000, 1, 5000, 3001, 6000},
+			{"a suffix goes whole", 10_000, 0, 5500, 6000, 1, 5499},
+		} {
+			t.Run(tt.rule, func(t *testing.T) {
+				l := testLogs(t, kind, Tuning{KeepEntries: tt.keep}, tt.safe)
+				fill(t, l, 1, 6000)
+				if err := l.DeleteRange(tt.low, tt.high); err != nil {
+					t.Fatal(err)
+				}
+				first, _ := l.FirstIndex()
+				last, _ := l.LastIndex()
+				if first != tt.first || last != tt.last {
+					t.Errorf("left are %d to %d, want %d to %d", first, last, tt.first, tt.last)
+				}
+			})
+		}
+	})
 }
 
 func TestDropStale(t *testing.T) {
-	for _, tt := range []struct {
-		rule            string
-		snapshot, first uint64 // of 1 to 100; first: afterwards, 0: nothing
-	}{
-		{"Raft section 7: a snapshot beyond the end takes the log with it", 101, 0},
-		{"one at the end keeps it", 100, 1},
-		{"one within keeps it", 50, 1},
-	} {
-		t.Run(tt.rule, func(t *testing.T) {
-			l := testLogs(t, Tuning{KeepEntries: 1000}, 0)
-			fill(t, l, 1, 100)
-			if err := l.dropStale(tt.snapshot); err != nil {
-				t.Fatal(err)
-			}
-			if first, err := l.FirstIndex(); err != nil || first != tt.first {
-				t.Errorf("it begins at %d, want %d (%v)", first, tt.first, err)
-			}
-		})
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		for _, tt := range []struct {
+			rule            string
+			snapshot, first uint64 // of 1 to 100; first: afterwards, 0: nothing
+		}{
+			{"Raft section 7: a snapshot beyond the end takes the log with it", 101, 0},
+			{"one at the end keeps it", 100, 1},
+			{"one within keeps it", 50, 1},
+		} {
+			t.Run(tt.rule, func(t *testing.T) {
+				l := testLogs(t, kind, Tuning{KeepEntries: 1000}, 0)
+				fill(t, l, 1, 100)
+				if err := l.dropStale(tt.snapshot); err != nil {
+					t.Fatal(err)
+				}
+				if first, err := l.FirstIndex(); err != nil || first != tt.first {
+					t.Errorf("it begins at %d, want %d (%v)", first, tt.first, err)
+				}
+			})
+		}
+	})
 }
 
 // Raft panics on an entry that is missing behind the checkpoint.
 func TestGapInTheLogIsFound(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
+	l := testLogs(t, config.LogBolt, Tuning{}, 0)
 	fill(t, l, 1, 10)
 	fill(t, l, 15, 20)
 	for after, want := range map[uint64]uint64{0: 11, 9: 11, 12: 13, 14: 0, 20: 0} {
@@ -275,74 +297,82 @@ func TestGapInTheLogIsFound(t *testing.T) {
 // An entry that rotted on the disk of a leader must not reach the others, whose
 // state machines would all stop at it.
 func TestRottenEntryIsNotSent(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
-	fill(t, l, 1, 3)
-	data, err := (&record.Entry{Level: FeatureLevel}).AppendBinary(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data[len(data)-1] ^= 1
-	rotten := &raft.Log{Index: 4, Term: 1, Data: data}
-	if err := l.StoreLog(rotten); err != nil {
-		t.Fatal(err)
-	}
-	if at, err := l.gap(0); !errors.Is(err, record.ErrEncoding) {
-		t.Errorf("the log is taken for sound: %d, %v", at, err)
-	}
-	trans := testTransport(t, testPort(t, "a"))
-	err = trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{rotten}}, new(raft.AppendEntriesResponse))
-	if !errors.Is(err, record.ErrEncoding) {
-		t.Errorf("sent: %v", err)
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		l := testLogs(t, kind, Tuning{}, 0)
+		fill(t, l, 1, 3)
+		data, err := (&record.Entry{Level: FeatureLevel}).AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-1] ^= 1
+		rotten := &raft.Log{Index: 4, Term: 1, Data: data}
+		if err := l.StoreLog(rotten); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := l.gap(0); !errors.Is(err, record.ErrEncoding) {
+			t.Errorf("the log is taken for sound: %d, %v", at, err)
+		}
+		trans := testTransport(t, testPort(t, "a"))
+		err = trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{rotten}}, new(raft.AppendEntriesResponse))
+		if !errors.Is(err, record.ErrEncoding) {
+			t.Errorf("sent: %v", err)
+		}
+	})
 }
 
 // The entry before the first one of a log is known by its term, and is never sent.
 func TestLastEntryOfTheCheckpointIsStoodInFor(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
-	l.snapshot = func() (uint64, uint64) { return 3, 7 }
-	fill(t, l, 4, 5)
-	var e raft.Log
-	if err := l.GetLog(3, &e); err != nil || e.Index != 3 || e.Term != 7 {
-		t.Fatalf("got %+v, %v", e, err)
-	}
-	if err := l.GetLog(2, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
-		t.Errorf("an entry before: %v", err)
-	}
-	trans := testTransport(t, testPort(t, "a"))
-	err := trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{&e}}, new(raft.AppendEntriesResponse))
-	if !errors.Is(err, raft.ErrLogNotFound) {
-		t.Errorf("sent: %v", err)
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		l := testLogs(t, kind, Tuning{}, 0)
+		l.snapshot = func() (uint64, uint64) { return 3, 7 }
+		fill(t, l, 4, 5)
+		var e raft.Log
+		if err := l.GetLog(3, &e); err != nil || e.Index != 3 || e.Term != 7 {
+			t.Fatalf("got %+v, %v", e, err)
+		}
+		if err := l.GetLog(2, new(raft.Log)); !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("an entry before: %v", err)
+		}
+		trans := testTransport(t, testPort(t, "a"))
+		err := trans.AppendEntries("b", "127.0.0.1:1", &raft.AppendEntriesRequest{Entries: []*raft.Log{&e}}, new(raft.AppendEntriesResponse))
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			t.Errorf("sent: %v", err)
+		}
+	})
 }
 
 func TestFailedAppendIsReported(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
-	l.close()
-	if err := l.StoreLog(&raft.Log{Index: 1}); err == nil {
-		t.Fatal("a closed log took an entry")
-	}
-	select {
-	case <-l.failed:
-	default:
-		t.Error("nobody was told")
-	}
-	if !l.degraded() {
-		t.Error("not degraded")
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		l := testLogs(t, kind, Tuning{}, 0)
+		l.close()
+		if err := l.StoreLog(&raft.Log{Index: 1}); err == nil {
+			t.Fatal("a closed log took an entry")
+		}
+		select {
+		case <-l.failed:
+		default:
+			t.Error("nobody was told")
+		}
+		if !l.degraded() {
+			t.Error("not degraded")
+		}
+	})
 }
 
 func TestTermsAreRetriedAndVotesNotInvented(t *testing.T) {
-	l := testLogs(t, Tuning{}, 0)
-	l.close()
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	l.ctx = ctx
-	if err := l.SetUint64([]byte(keyCurrentTerm), 5); err != nil {
-		t.Errorf("a term at shutdown: %v, Raft panics on it", err)
-	}
-	if err := l.Set([]byte("LastVoteCand"), []byte("x")); err == nil {
-		t.Error("a vote that is not on disk was reported as written")
-	}
+	eachKind(t, func(t *testing.T, kind string) {
+		l := testLogs(t, kind, Tuning{}, 0)
+		l.close()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		l.ctx = ctx
+		if err := l.SetUint64([]byte(keyCurrentTerm), 5); err != nil {
+			t.Errorf("a term at shutdown: %v, Raft panics on it", err)
+		}
+		if err := l.Set([]byte("LastVoteCand"), []byte("x")); err == nil {
+			t.Error("a vote that is not on disk was reported as written")
+		}
+	})
 }
 
 func TestHint(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bberrors "go.etcd.io/bbolt/errors"
+
+	"github.com/eider-dns/eider/cluster/config"
+	"github.com/eider-dns/eider/cluster/segments"
 )
 
 const (
@@ -42,12 +46,15 @@ var (
 	keyBoot  = []byte("eider-boot")
 )
 
-// logStore is the raft.LogStore and raft.StableStore of this node: raft-boltdb with a
+// logStore is the raft.LogStore and raft.StableStore of this node: raft-boltdb, or segments for the entries, with a
 // watch on the time writes take, deletes in slices, and a lower bound on what is
 // kept. Raft calls it from several goroutines.
 type logStore struct {
-	raft.LogStore // the cache over bolt
+	raft.LogStore // the cache over entries
+	entries       raft.LogStore
 	bolt          *raftboltdb.BoltStore
+	segments      *segments.Log // nil: the entries are in bolt
+	dir, kind     string        // kind: where the entries should be; empty: where they are
 	log           *slog.Logger
 	tuning        Tuning
 	ctx           context.Context             // ends with the run: no more retries
@@ -61,9 +68,13 @@ type logStore struct {
 	size     atomic.Int64 // a guess at the octets in the log
 	appended atomic.Uint64
 	slowest  atomic.Int64 // longest StoreLogs, nanoseconds
+
+	tagging sync.Mutex // guards tag once Raft runs
+	tag     logTag     // as it is in bolt
 }
 
-func openLogs(ctx context.Context, dir string, t Tuning, log *slog.Logger, safe func() uint64) (*logStore, error) {
+// openLogs opens the log in a folder. kind is what its entries should be kept in, config.LogBolt or config.LogWAL; empty: what they are in.
+func openLogs(ctx context.Context, dir, kind string, t Tuning, log *slog.Logger, safe func() uint64) (*logStore, error) {
 	path := filepath.Join(dir, logFile)
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: path,
@@ -81,34 +92,50 @@ func openLogs(ctx context.Context, dir string, t Tuning, log *slog.Logger, safe 
 	if err != nil {
 		return nil, fmt.Errorf("open the log %s: %w", path, err)
 	}
-	cache, err := raft.NewLogCache(logCache, bolt)
-	if err != nil {
-		bolt.Close()
-		return nil, err
+	l := &logStore{bolt: bolt, dir: dir, kind: kind, log: log, tuning: t, ctx: ctx, safe: safe, failed: make(chan error, 1)}
+	if err := l.openEntries(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log %s: %w", path, err), bolt.Close())
 	}
-	return &logStore{LogStore: cache, bolt: bolt, log: log, tuning: t, ctx: ctx, safe: safe, failed: make(chan error, 1)}, nil
+	return l, nil
 }
 
 // logID is the token written into the log when it was made; a log without one is new.
 func (l *logStore) logID() (t token, ok bool, err error) {
-	b, err := l.bolt.Get(keyLogID)
-	if err != nil && err.Error() != raftboltdb.ErrKeyNotFound.Error() {
-		return t, false, fmt.Errorf("read the log's id: %w", err)
-	}
-	if len(b) != len(t) {
-		return t, false, nil
-	}
-	return token(b), true, nil
+	return l.tag.id, l.tag.id != (token{}), nil
 }
 
-func (l *logStore) setLogID(t token) error { return l.bolt.Set(keyLogID, t[:]) }
+// setLogID makes a new log one of that id. Raft does not run yet.
+func (l *logStore) setLogID(t token) error {
+	if l.kind == config.LogWAL {
+		l.carried(l.toSegments(t))
+		if l.segments != nil {
+			return l.cache()
+		}
+	}
+	tag := logTag{id: t}
+	if err := l.bolt.Set(keyLogID, tag.encode()); err != nil {
+		return err
+	}
+	l.tag = tag
+	return nil
+}
 
 // mark notes a start, and which one identity.json knows of. Raft does not run yet.
 func (l *logStore) mark(boot, prior token) error {
 	return l.bolt.Set(keyBoot, append(append([]byte(nil), boot[:]...), prior[:]...))
 }
 
-func (l *logStore) close() error { return l.bolt.Close() }
+// close notes how far segments reach, so that it is known to the next start whatever becomes of them meanwhile.
+func (l *logStore) close() error {
+	if l.segments == nil {
+		return l.bolt.Close()
+	}
+	var err error
+	if !l.broken.Load() {
+		err = l.noteReach()
+	}
+	return errors.Join(err, l.segments.Close(), l.bolt.Close())
+}
 
 // stalled says whether a write has been under way for too long.
 func (l *logStore) stalled() bool {
@@ -155,7 +182,7 @@ func (l *logStore) GetLog(index uint64, e *raft.Log) error {
 // StoreLogs appends durably. After an error raft's idea of its last entry may be
 // wrong, so that it has to be started again from disk.
 func (l *logStore) StoreLogs(entries []*raft.Log) error {
-	err := l.timed(func() error { return l.LogStore.StoreLogs(entries) })
+	err := l.timed(func() error { return l.store(entries) })
 	if err != nil {
 		l.fail(fmt.Errorf("append to the log: %w", err))
 		return err
@@ -168,6 +195,13 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 	l.size.Add(int64(n))
 	l.appended.Add(uint64(len(entries)))
 	return nil
+}
+
+func (l *logStore) store(entries []*raft.Log) error {
+	if err := l.LogStore.StoreLogs(entries); err != nil {
+		return err
+	}
+	return l.rolled()
 }
 
 func (l *logStore) fail(err error) {
@@ -190,7 +224,7 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 		return err
 	}
 	if high >= last {
-		err := l.timed(func() error { return l.LogStore.DeleteRange(low, high) })
+		err := l.timed(func() error { return l.cut(low, high) })
 		if err != nil {
 			l.fail(fmt.Errorf("delete the end of the log: %w", err))
 		}
@@ -201,6 +235,9 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 	low = max(low, first)
 	for low <= high {
 		to := min(low+deleteSlice-1, high)
+		if l.segments != nil {
+			to = high // no entry is written, only whole files go
+		}
 		if err := l.LogStore.DeleteRange(low, to); err != nil {
 			return fmt.Errorf("delete the beginning of the log: %w", err)
 		}
@@ -245,7 +282,7 @@ func (l *logStore) dropRotten(durable uint64) error {
 	var bad, term uint64
 	for i := max(first, 1); i <= min(durable, last); i++ {
 		var e raft.Log
-		err := l.bolt.GetLog(i, &e)
+		err := l.entries.GetLog(i, &e)
 		if err == nil {
 			err = sound(&e)
 		}
@@ -259,7 +296,7 @@ func (l *logStore) dropRotten(durable uint64) error {
 		return nil
 	}
 	l.log.Error("log dropped up to a damaged entry; the checkpoint holds it", slog.Uint64("index", bad))
-	return l.LogStore.DeleteRange(first, bad)
+	return l.cut(first, bad)
 }
 
 // gap is the first index in (after, last] the log does not hold, 0 if it is whole. Terms never go

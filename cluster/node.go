@@ -22,6 +22,7 @@ type Node struct {
 	self     config.Node
 	config   *config.Config
 	dir      string
+	raftDir  string // of the log
 	tuning   Tuning
 	log      *slog.Logger
 	report   func() []byte
@@ -103,8 +104,11 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 		n.log = slog.New(slog.DiscardHandler)
 	}
 	n.log = n.log.With(slog.String("node", n.id))
-	if err := os.MkdirAll(n.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
+	n.raftDir = self.LogDir(n.dir)
+	for _, dir := range []string{n.dir, n.raftDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
 	}
 	found := o.Found
 	if found == nil {
@@ -116,7 +120,7 @@ func Open(ctx context.Context, o Options) (*Node, error) {
 	if at := LastContact(n.dir); !at.IsZero() {
 		n.heard.Store(at.UnixNano())
 	}
-	if n.identity, err = openIdentity(n.dir, n.id, n.config); err != nil {
+	if n.identity, err = openIdentity(n.dir, n.raftDir, n.id, n.config); err != nil {
 		return nil, err
 	}
 	if id, of := n.identity.get(), clusterOf(o.StateMachine); id.Admitted && of != (token{}) && of != id.Cluster {
@@ -167,7 +171,7 @@ func clusterOf(sm StateMachine) token {
 // prepare opens the log, finds out whose it is, and applies what this node had
 // applied before.
 func (n *Node) prepare(sm StateMachine) (*run, error) {
-	r, err := n.newRun()
+	r, err := n.openLog()
 	if err != nil {
 		return nil, err
 	}
@@ -223,15 +227,15 @@ func (n *Node) claimLog(logs *logStore, sm StateMachine) (token, error) {
 		return logID, err
 	}
 	if there && id.Log != (token{}) {
-		return logID, fmt.Errorf("%w: the log in %s is not that of this node's %s; move it away to let this node join anew", ErrForeign, n.dir, identityFile)
+		return logID, fmt.Errorf("%w: the log in %s is not that of this node's %s; move it away to let this node join anew", ErrForeign, n.raftDir, identityFile)
 	}
 	if !there {
 		last, err := logs.LastIndex()
 		if err != nil {
-			return logID, fmt.Errorf("read the log in %s: %w", n.dir, err)
+			return logID, fmt.Errorf("read the log in %s: %w", n.raftDir, err)
 		}
 		if last > 0 {
-			return logID, fmt.Errorf("%w: the log in %s bears no id", ErrForeign, n.dir)
+			return logID, fmt.Errorf("%w: the log in %s bears no id", ErrForeign, n.raftDir)
 		}
 		logID = newToken()
 		if err := logs.setLogID(logID); err != nil {
@@ -253,6 +257,15 @@ func (n *Node) claimLog(logs *logStore, sm StateMachine) (token, error) {
 // preflight finds a hole between what is applied and what the log holds: Raft
 // would panic on it, or pass over it in silence.
 func (n *Node) preflight(logs *logStore) error {
+	if logs.segments != nil {
+		last, err := logs.LastIndex()
+		if err != nil {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if err := shortOf(n.machine.hint.at, last, n.durable()); err != nil {
+			return fmt.Errorf("%w: %w", errUnfit, err)
+		}
+	}
 	if err := logs.dropStale(n.durable()); err != nil {
 		return fmt.Errorf("drop a log the checkpoint is beyond: %w", err)
 	}

@@ -98,7 +98,7 @@ func putAside(folder string) ([]kept, error) {
 	var all []kept
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil {
-			all = append(all, kept{e.Name(), info.ModTime(), info.Size()})
+			all = append(all, kept{e.Name(), info.ModTime(), sizeOf(filepath.Join(folder, e.Name()), info)})
 			if _, stamp, ok := cutLast(e.Name(), '-'); ok {
 				if at, err := time.Parse(asideTime, stamp); err == nil {
 					all[len(all)-1].at = at
@@ -127,6 +127,21 @@ func boundQuarantine(folder string) error {
 	return errors.Join(errs...)
 }
 
+// sizeOf is the size of a file, or of the files in a folder.
+func sizeOf(path string, info fs.FileInfo) int64 {
+	if !info.IsDir() {
+		return info.Size()
+	}
+	var sum int64
+	list, _ := os.ReadDir(path)
+	for _, e := range list {
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum
+}
+
 func cutLast(s string, sep byte) (before, after string, found bool) {
 	for i := len(s) - 1; i >= 0; i-- {
 		if s[i] == sep {
@@ -136,14 +151,29 @@ func cutLast(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// setAside puts a file of this node aside and remembers it for the status.
-func (n *Node) setAside(name string, why error) error {
-	a, err := SetAside(n.dir, name, why, n.log)
-	if err != nil {
-		return fmt.Errorf("put %s aside: %w", name, err)
-	}
+// logAside puts the log of this node aside and remembers it for the status.
+func (n *Node) logAside(why error) error {
+	list, err := setLogAside(n.raftDir, why, n.log)
 	n.mu.Lock()
-	n.aside = append(n.aside, a)
+	n.aside = append(n.aside, list...)
 	n.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("put the log aside: %w", err)
+	}
 	return nil
+}
+
+// setLogAside puts the log in a folder aside, with the segments of its entries. raft.db goes first: segments without it do not count.
+func setLogAside(dir string, why error, log *slog.Logger) (list []Aside, err error) {
+	for _, name := range []string{logFile, walDir} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		a, err := SetAside(dir, name, why, log)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, a)
+	}
+	return list, nil
 }

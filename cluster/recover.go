@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,8 +13,6 @@ import (
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
-	bberrors "go.etcd.io/bbolt/errors"
 
 	"github.com/eider-dns/eider/store/boltfile"
 )
@@ -117,7 +116,7 @@ func InspectDisk(dir string, at Checkpoint) (Disk, error) {
 	}
 	d.ID, d.Cluster, d.ClusterID, d.Epoch = id.ID, id.Name, id.Cluster.String(), id.Epoch
 	d.Recovery = id.recoveryText()
-	switch lost, err := logOf(dir, id); {
+	switch lost, err := logOf(dir, id, at.Index); {
 	case err != nil:
 		return d, err
 	case lost && at.Index == 0:
@@ -125,7 +124,7 @@ func InspectDisk(dir string, at Checkpoint) (Disk, error) {
 	case lost:
 		return d, d.configuration(at.Configuration)
 	}
-	logs, err := openLogsReadOnly(dir)
+	logs, err := openLogsReadOnly(id.logDir(dir))
 	if err != nil {
 		return d, err
 	}
@@ -175,9 +174,9 @@ func readIdentityOf(dir string) (id identity, err error) {
 
 // logOf looks at the log of a disk before bbolt does, which some damage ends. A log that is not there, or that nothing was
 // ever written to, is lost.
-func logOf(dir string, id identity) (lost bool, err error) {
-	path := filepath.Join(dir, logFile)
-	facts, err := readLogFacts(path)
+func logOf(dir string, id identity, durable uint64) (lost bool, err error) {
+	path := filepath.Join(id.logDir(dir), logFile)
+	facts, err := readLogFacts(id.logDir(dir))
 	switch {
 	case errors.Is(err, boltfile.ErrLocked):
 		return false, fmt.Errorf("%s is in use; stop its node, or ask it while it runs (-c and -n, or --socket, and no directory)", path)
@@ -188,19 +187,10 @@ func logOf(dir string, id identity) (lost bool, err error) {
 	case facts.id != id.Log:
 		return false, fmt.Errorf("the log %s is not that of this disk's %s", path, identityFile)
 	}
+	if err := facts.short(dir, durable); err != nil {
+		return false, fmt.Errorf("the log %s: %w; without it, moved away, the disk has what its checkpoint holds", path, err)
+	}
 	return false, nil
-}
-
-func openLogsReadOnly(dir string) (*raftboltdb.BoltStore, error) {
-	path := filepath.Join(dir, logFile)
-	if _, err := os.Stat(path); err != nil {
-		return nil, err
-	}
-	logs, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: lockTimeout, ReadOnly: true, NoFreelistSync: true}, MsgpackUseNewTimeFormat: true})
-	if errors.Is(err, bberrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s is in use; stop its node, or ask it while it runs (-c and -n, or --socket, and no directory)", path)
-	}
-	return logs, err
 }
 
 // lastOf finds the end of a log with its checkpoint, and the newest configuration in either.
@@ -239,18 +229,21 @@ func RecoverDisk(dir string, at Checkpoint, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	lost, err := logOf(dir, id)
+	lost, err := logOf(dir, id, at.Index)
 	if err != nil {
 		return err
 	}
 	s := &identityStore{path: filepath.Join(dir, identityFile), id: id}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	logs, err := openLogs(ctx, dir, Tuning{StallAfter: time.Hour}, log, func() uint64 { return 0 })
+	logs, err := openLogs(ctx, id.logDir(dir), "", Tuning{StallAfter: time.Hour}, log, func() uint64 { return 0 })
 	if err != nil {
 		return err
 	}
 	if lost && id.Log != (token{}) { // of the same id: the votes lost with it were given in an epoch that ends
+		if err := os.Remove(filepath.Join(dir, hintFile)); err != nil && !errors.Is(err, fs.ErrNotExist) { // it is about what was lost
+			return errors.Join(fmt.Errorf("remove the commit hint: %w", err), logs.close())
+		}
 		if err := errors.Join(logs.setLogID(id.Log), logs.mark(id.Boot, id.Boot)); err != nil {
 			return errors.Join(fmt.Errorf("make a log: %w", err), logs.close())
 		}

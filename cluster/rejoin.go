@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
+	"github.com/eider-dns/eider/cluster/segments"
 	"github.com/eider-dns/eider/store/boltfile"
 )
 
@@ -29,7 +29,7 @@ func (n *Node) fit(r *run) (*run, error) {
 	if closing := r.close(); closing != nil {
 		n.log.Warn("log not closed cleanly", slog.Any("err", closing))
 	}
-	if err := n.setAside(logFile, err); err != nil {
+	if err := n.logAside(err); err != nil {
 		return nil, err
 	}
 	if r, err = n.openAgain(); err != nil {
@@ -38,14 +38,30 @@ func (n *Node) fit(r *run) (*run, error) {
 	return r, n.preflight(r.logs)
 }
 
+// openLog opens the log at a start. Inspect did not read it whole if the node ended in good order; damage that shows only now is dealt with in the
+// same way.
+func (n *Node) openLog() (*run, error) {
+	r, err := n.newRun()
+	if !errors.Is(err, segments.ErrDamaged) {
+		return r, err
+	}
+	if n.alone() {
+		return nil, fmt.Errorf("%w: %w; this is the only node of its cluster, so that no other can give it back; `eider restore` takes a backup, moving %s away lets the node go on from its checkpoint, without what was answered since", ErrDamaged, err, logFile)
+	}
+	if err := n.logAside(err); err != nil {
+		return nil, err
+	}
+	return n.newRun()
+}
+
 // openAgain opens the log after a write to it failed, or a new one in the place of one that was put aside. The
 // disk may have done more than refuse a write: what is damaged now would end the process when bbolt opens it.
 func (n *Node) openAgain() (*run, error) {
-	if _, err := readLogFacts(filepath.Join(n.dir, logFile)); errors.Is(err, boltfile.ErrDamaged) {
+	if _, err := readLogFacts(n.raftDir); errors.Is(err, boltfile.ErrDamaged) {
 		if n.alone() {
 			return nil, err
 		}
-		if err := n.setAside(logFile, err); err != nil {
+		if err := n.logAside(err); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +83,7 @@ func (n *Node) openAgain() (*run, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	n.machine.hint.log = logID // written with the next batch; until then the one there is about another log
+	n.machine.hint.log, n.machine.hint.at = logID, 0 // written with the next batch; until then the one there is about another log
 	return n.mark(r)
 }
 
@@ -78,7 +94,7 @@ func (n *Node) mark(r *run) (*run, error) {
 	boot, prior := newToken(), n.identity.get().Boot
 	err := r.logs.mark(boot, prior)
 	if err == nil {
-		if err := n.identity.change(func(i *identity) { i.Boot = boot }); err != nil {
+		if err := n.identity.change(func(i *identity) { i.Boot, i.RaftDir = boot, apart(n.dir, n.raftDir) }); err != nil {
 			n.log.Warn("start not marked in "+identityFile, slog.Any("err", err))
 			return r, nil
 		}

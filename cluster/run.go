@@ -53,7 +53,7 @@ func (n *Node) newRun() (*run, error) {
 	r := &run{n: n}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	var err error
-	if r.logs, err = openLogs(r.ctx, n.dir, n.tuning, n.log, n.safe.Load); err != nil {
+	if r.logs, err = openLogs(r.ctx, n.raftDir, n.self.KeptIn(), n.tuning, n.log, n.safe.Load); err != nil {
 		r.cancel()
 		return nil, err
 	}

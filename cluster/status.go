@@ -50,6 +50,7 @@ type Status struct {
 	Queued       int    `json:"queued"`             // changes waiting at this leader
 	LogBytes     int64  `json:"log_bytes"`          // appended since the last snapshot
 	LogSlowest   string `json:"log_slowest"`        // longest append since start
+	LogStore     string `json:"log_store"`          // what its entries are in, bolt or wal; empty: Raft does not run
 	Degraded     bool   `json:"degraded"`           // its log takes no writes
 	Level        uint16 `json:"level"`              // the highest feature level its build applies
 	ClusterLevel uint16 `json:"cluster_level"`      // what all nodes can, as far as it has applied; 0: not said yet
@@ -128,6 +129,7 @@ func (n *Node) status() Status {
 		s.Voter = at.Suffrage == raft.Voter
 	}
 	s.Queued, s.LogBytes, s.Degraded = r.batcher.waiting(), r.logs.bytes.Load(), r.logs.degraded()
+	s.LogStore = r.logs.keptIn()
 	s.LogSlowest = time.Duration(r.logs.slowest.Load()).String()
 	if state != raft.Leader {
 		s.StalenessMS = n.staleness(r.raft.LastContact())

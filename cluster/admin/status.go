@@ -27,7 +27,8 @@ type NodeStatus struct {
 	Checkpointed uint64 `json:"checkpointed"` // index that is durable in its store
 	LogFirst     uint64 `json:"log_first"`    // index of the first entry its log keeps
 	LogLast      uint64 `json:"log_last"`
-	Lag          uint64 `json:"lag"` // entries committed, as far as the one asked knows, and not applied here
+	LogStore     string `json:"log_store,omitempty"` // what the entries of its log are in: bolt or wal; empty: Raft does not run
+	Lag          uint64 `json:"lag"`                 // entries committed, as far as the one asked knows, and not applied here
 
 	LeftBehind       uint64    `json:"left_behind,omitempty"`   // epoch of a recovery of the cluster that left its disk behind: it answers from before that
 	Diverged         uint64    `json:"diverged,omitempty"`      // first index known at which its content is not that of the other nodes
@@ -177,7 +178,7 @@ func (z *zoneCount) count(view Reader) int {
 func StatusOf(st cluster.Status) NodeStatus {
 	out := NodeStatus{
 		ID: st.ID, Role: st.State, Leader: st.Leader, Voter: st.Voter, Epoch: st.Epoch, Voters: st.Voters, NonVoters: st.NonVoters, RaftAddr: st.Address, Error: st.Reason, Troubles: st.Troubles,
-		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex,
+		Term: st.Term, Commit: st.Commit, Applied: st.Applied, Checkpointed: st.Durable, LogFirst: st.FirstIndex, LogLast: st.LastIndex, LogStore: st.LogStore,
 		Staleness: -1, SetAside: st.Aside, Level: st.Level, ClusterLevel: st.ClusterLevel, Diverged: st.Diverged, LeftBehind: st.LeftBehind,
 	}
 	if d, ok := st.Staleness(); ok {

@@ -30,6 +30,9 @@ import (
 // Patience is how long helpers wait before they fail the test.
 const Patience = 30 * time.Second
 
+// LogStoreEnv names what the nodes keep their log in, as log_store does, for a run of the tests with the other.
+const LogStoreEnv = "EIDER_LOG_STORE"
+
 // Options of a cluster; the zero value is three voters with Ledgers.
 type Options struct {
 	Nodes    int     // 3 if 0
@@ -116,7 +119,7 @@ func Config(tb testing.TB, n int) *config.Config {
 	c.Nodes = nil
 	for i := range n {
 		id := strconv.Itoa(i)
-		c.Nodes = append(c.Nodes, config.Node{ID: id, RaftLoc: freePort(tb), QueryLoc: []string{"127.0.0.1:0"}, DataDir: filepath.Join("eider-data", id), Voter: true})
+		c.Nodes = append(c.Nodes, config.Node{ID: id, RaftLoc: freePort(tb), QueryLoc: []string{"127.0.0.1:0"}, DataDir: filepath.Join("eider-data", id), LogStore: os.Getenv(LogStoreEnv), Voter: true})
 	}
 	return c
 }

@@ -77,13 +77,25 @@ func (d *decoder) check(c *Config) {
 		if n.AuditFile != "" {
 			d.once(dirs, "audit_file", path, filepath.Clean(n.AuditFile))
 		}
-		d.once(dirs, "data_dir", path, filepath.Clean(n.DataDir))
+		d.folders(dirs, path, n)
+	}
+}
+
+// folders reports a data_dir or raft_dir that is one of another node.
+func (d *decoder) folders(seen map[string]string, path string, n Node) {
+	d.onceAs(seen, "folder", path+".data_dir", filepath.Clean(n.DataDir))
+	if dir := filepath.Clean(n.RaftDir); n.RaftDir != "" && dir != filepath.Clean(n.DataDir) {
+		d.onceAs(seen, "folder", path+".raft_dir", dir)
 	}
 }
 
 // once reports a path two nodes share.
 func (d *decoder) once(seen map[string]string, key, path, value string) {
-	path += "." + key
+	d.onceAs(seen, key, path+"."+key, value)
+}
+
+// onceAs is once for a path that has another name than what is shared.
+func (d *decoder) onceAs(seen map[string]string, key, path, value string) {
 	if first, there := seen[key+"\x00"+value]; there {
 		d.problem("%s: %q is also %s; every node needs its own, for example %q", path, value, first, value+"-2")
 		return

@@ -90,6 +90,8 @@ type Node struct {
 	OperatorLoc string   // host:port of operators on other machines, over TLS; empty: none
 	HTTPLoc     string   // host:port of metrics and health; empty: none
 	DataDir     string
+	RaftDir     string // folder of the Raft log; empty: DataDir
+	LogStore    string // LogBolt or LogWAL; empty: LogBolt
 	AuditFile   string // who had what done; empty: in the log
 	CertFile    string // of TLS; empty without it
 	KeyFile     string
@@ -104,6 +106,12 @@ type Stale struct {
 	Expire bool          // those of each zone after the EXPIRE of its SOA
 	Answer string        // StaleAnswer, StaleEDE or StaleServfail
 }
+
+// What the entries of the Raft log are kept in. Terms and votes are in a file of bbolt with either.
+const (
+	LogBolt = "bolt" // a file of bbolt
+	LogWAL  = "wal"  // segments that are written one behind the other, with one sync for an append
+)
 
 // What becomes of stale answers.
 const (
@@ -227,6 +235,22 @@ func (n Node) RaftBind() string {
 		return n.RaftListen
 	}
 	return n.RaftLoc
+}
+
+// LogDir is the folder of the Raft log of a node that runs on a data directory.
+func (n Node) LogDir(dataDir string) string {
+	if n.RaftDir != "" {
+		return n.RaftDir
+	}
+	return dataDir
+}
+
+// KeptIn is LogStore with its default.
+func (n Node) KeptIn() string {
+	if n.LogStore == "" {
+		return LogBolt
+	}
+	return n.LogStore
 }
 
 // TLS says whether the nodes speak TLS to each other.

@@ -93,6 +93,9 @@ func TestProblems(t *testing.T) {
 		{"a wildcard over loopback of another node", node(`"raft_loc": "127.0.0.1:4322", "query_loc": "[::]:10053"`), []string{`nodes.1.query_loc: "[::]:10053" is taken by nodes.0.query_loc`}},
 		{"http_loc at query_loc", node(sound + `, "http_loc": "127.0.0.1:10063"`), []string{`nodes.1.http_loc`}},
 		{"one data_dir for two nodes", node(sound + `, "data_dir": "eider-data/0"`), []string{`nodes.1.data_dir: "eider-data/0" is also nodes.0.data_dir`}},
+		{"a raft_dir that is the data_dir of another node", node(sound + `, "raft_dir": "eider-data/0/"`), []string{`nodes.1.raft_dir: "eider-data/0" is also nodes.0.data_dir`}},
+		{"a log_store there is not", node(sound + `, "log_store": "boltdb"`), []string{`nodes.1.log_store: "boltdb" is neither "bolt" nor "wal"`}},
+		{"a log_store for all that is none", top(`"log_store": true`), []string{`log_store: true is neither "bolt" nor "wal"`}},
 		{"a socket path too long", node(sound + `, "admin_loc": "/` + strings.Repeat("x", 120) + `"`), []string{`has 121 octets and the path of a unix socket at most 103`}},
 		{"a default socket path too long", node(sound + `, "data_dir": "/` + strings.Repeat("x", 100) + `"`), []string{`nodes.1.admin_loc`, `set a shorter one`}},
 		{"a duration without unit", top(`"timeouts": {"propose": "2"}`), []string{`timeouts.propose: "2" is not a duration above zero; for example "2s"`}},
@@ -151,7 +154,7 @@ func TestAccepted(t *testing.T) {
 		{"admin over TCP", node(sound + `, "admin_loc": "127.0.0.1:8053"`)},
 		{"who may ask", top(`"query_acl": {"allow": ["192.0.2.0/24", "2001:db8::1", "0.0.0.0/0"], "deny": []}`)},
 		{"no rate limit, and limits on loopback too", top(`"limits": {"rrl": 0, "rrl_slip": 0, "rrl_exempt": []}`)},
-		{"all keys", node(sound + `, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`)[:len(node(sound+`, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "voter": false, "labels": {"site": "north"}`))-1] +
+		{"all keys", node(sound + `, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "raft_dir": "/ssd/1", "log_store": "wal", "voter": false, "labels": {"site": "north"}`)[:len(node(sound+`, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "raft_dir": "/ssd/1", "log_store": "wal", "voter": false, "labels": {"site": "north"}`))-1] +
 			`, "cluster": "lab", "auto_zone": true, "plaintext": true, "timeouts": {"propose": "3s", "heartbeat": "1s", "election": "2s", "leader_lease": "1s", "commit": "2ms"}, "limits": {"udp_size": 4096, "tcp_connections": 5, "tcp_per_client": 2, "workers": 1}}`},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
@@ -223,4 +226,18 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%s: %v", b, err)
 		}
 	})
+}
+
+// One key for all nodes, which a node may set otherwise.
+func TestLogStore(t *testing.T) {
+	c, err := Parse([]byte(`{"log_store": "wal", "nodes": {"0": {"raft_loc": "127.0.0.1:4321", "query_loc": "127.0.0.1:10053"}, "1": {`+sound+`, "log_store": "bolt", "raft_dir": "log"}}}`), "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Nodes[0].LogStore != LogWAL || c.Nodes[1].LogStore != LogBolt {
+		t.Errorf("got %q and %q", c.Nodes[0].LogStore, c.Nodes[1].LogStore)
+	}
+	if a, b := c.Nodes[0].LogDir("here"), c.Nodes[1].LogDir("here"); a != "here" || b != "log" {
+		t.Errorf("the logs are in %q and %q", a, b)
+	}
 }

@@ -69,10 +69,11 @@ func (d *decoder) object(path string, o *object, fields []field) {
 
 func (d *decoder) config(root *object) *Config {
 	c := &Config{Cluster: DefaultCluster, QueryACL: everyone(), Timeouts: defaultTimeouts(), Limits: defaultLimits()}
-	nodes := false
+	nodes, logs := false, ""
 	d.object("", root, []field{
 		{"nodes", func(path string, v any) { nodes = true; d.nodes(path, v, c) }},
 		{"cluster", d.string(&c.Cluster, `"eider"`)},
+		{"log_store", d.logStore(&logs)},
 		{"auto_zone", d.bool(&c.AutoZone, "true")},
 		{"plaintext", d.bool(&c.Plaintext, "false")},
 		{"tls", func(path string, v any) {
@@ -132,6 +133,11 @@ func (d *decoder) config(root *object) *Config {
 		}},
 	})
 	c.fillTLS()
+	for i := range c.Nodes {
+		if c.Nodes[i].LogStore == "" {
+			c.Nodes[i].LogStore = logs
+		}
+	}
 	if !nodes {
 		d.problem("nodes: missing; for example %s", nodesExample)
 	}
@@ -196,6 +202,8 @@ func (d *decoder) node(path, id string, o *object) Node {
 		{"operator_loc", d.string(&n.OperatorLoc, `"192.0.2.1:8053"`)},
 		{"http_loc", d.string(&n.HTTPLoc, `"127.0.0.1:8080"`)},
 		{"data_dir", d.string(&n.DataDir, `"/var/lib/eider"`)},
+		{"raft_dir", d.string(&n.RaftDir, `"/ssd/eider-log"`)},
+		{"log_store", d.logStore(&n.LogStore)},
 		{"audit_file", d.string(&n.AuditFile, `"/var/log/eider/audit.log"`)},
 		{"cert_file", d.string(&n.CertFile, `"tls/node-0.pem"`)},
 		{"key_file", d.string(&n.KeyFile, `"tls/node-0.key"`)},
@@ -214,6 +222,17 @@ func (d *decoder) node(path, id string, o *object) Node {
 		n.AdminLoc = filepath.Join(n.DataDir, AdminSocketName)
 	}
 	return n
+}
+
+// logStore reads what the log is kept in.
+func (d *decoder) logStore(to *string) func(string, any) {
+	return func(path string, v any) {
+		if v != LogBolt && v != LogWAL {
+			d.problem("%s: %s is neither %q nor %q", path, show(v), LogBolt, LogWAL)
+			return
+		}
+		*to = v.(string)
+	}
 }
 
 // staleLimit reads a duration, or that the SOA of each zone decides.

@@ -17,6 +17,8 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		Operator string            `json:"operator_loc,omitempty"`
 		HTTPLoc  string            `json:"http_loc,omitempty"`
 		DataDir  string            `json:"data_dir,omitempty"`
+		RaftDir  string            `json:"raft_dir,omitempty"`
+		LogStore string            `json:"log_store,omitempty"`
 		Audit    string            `json:"audit_file,omitempty"`
 		CertFile string            `json:"cert_file,omitempty"`
 		KeyFile  string            `json:"key_file,omitempty"`
@@ -36,7 +38,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.OperatorLoc, n.HTTPLoc, n.DataDir, n.AuditFile, n.CertFile, n.KeyFile, n.Voter, n.Labels, n.Stale.limit(), n.Stale.Answer})
+		value, err := json.Marshal(node{n.RaftLoc, n.RaftListen, query, n.AdminLoc, n.OperatorLoc, n.HTTPLoc, n.DataDir, n.RaftDir, n.LogStore, n.AuditFile, n.CertFile, n.KeyFile, n.Voter, n.Labels, n.Stale.limit(), n.Stale.Answer})
 		if err != nil {
 			return nil, err
 		}

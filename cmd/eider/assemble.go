@@ -78,8 +78,10 @@ func (n *node) start(ctx context.Context) error {
 	for _, w := range s.config.Warnings() {
 		n.log.Warn("unwise config", slog.String("why", w))
 	}
-	if err := os.MkdirAll(s.node.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	for _, dir := range []string{s.node.DataDir, s.node.LogDir(s.node.DataDir)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
 	}
 	var err error
 	if n.audit, err = admin.OpenAudit(s.node.ID, s.node.AuditFile, n.log); err != nil {

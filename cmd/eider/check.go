@@ -22,7 +22,7 @@ func checkCommand() *cli.Command {
 			"It says what the next start would do. Status 1: something is damaged, or a node runs on the folder.",
 			"eider check eider-data/0",
 			"eider check --json /var/lib/eider | jq '.files[] | select(.ok | not)'"),
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  []cli.Flag{jsonFlag(), &cli.StringFlag{Name: flagRaftDir, Usage: "the `FOLDER` of the log, if it is not in DATA_DIR and identity.json there does not say where it is"}},
 		Action: checkFolder,
 	}
 }
@@ -49,11 +49,15 @@ func checkFolder(c *cli.Context) error {
 	if err != nil {
 		return failedAt(c, fmt.Errorf("%s: %w", dir, err))
 	}
-	rest, err := cluster.CheckDisk(dir, at, of)
+	raftDir := c.String(flagRaftDir)
+	if raftDir == "" {
+		raftDir = cluster.LogFolder(dir)
+	}
+	rest, err := cluster.CheckDisk(dir, raftDir, at, of)
 	if err != nil {
 		return failedAt(c, fmt.Errorf("%s: %w", dir, err))
 	}
-	v.Files = append(append(append(v.Files, found), rest...), checkClean(dir))
+	v.Files = append(append(append(v.Files, found), rest...), checkClean(dir, raftDir))
 	bad := 0
 	for _, f := range v.Files {
 		if !f.OK {
@@ -112,14 +116,14 @@ func checkStore(dir string) (at cluster.Checkpoint, of [16]byte, f cluster.Findi
 }
 
 // checkClean tells whether the node ended in good order; it is no damage if not.
-func checkClean(dir string) cluster.Finding {
+func checkClean(dir, raftDir string) cluster.Finding {
 	f := cluster.Finding{File: cleanFile, OK: true}
 	b, err := os.ReadFile(filepath.Join(dir, cleanFile))
 	var then map[string]fileLook
 	switch {
 	case err != nil:
 		f.Says, f.Then = "there is none: the node was killed, or never ran here", "a start verifies all files first"
-	case json.Unmarshal(b, &then) != nil || !alike(then, lookAtFiles(dir)):
+	case json.Unmarshal(b, &then) != nil || !alike(then, lookAtFiles(dir, raftDir)):
 		f.Says, f.Then = "the files were changed after the node ended", "a start verifies all files first"
 	default:
 		f.Says, f.Then = "the node ended in good order, and its files look as it left them", "a start reads the store as it brings it into memory, and verifies no more"

@@ -19,6 +19,7 @@ const (
 	flagNode      = "node"
 	flagConfig    = "config"
 	flagDataDir   = "data-dir"
+	flagRaftDir   = "raft-dir"
 	flagZone      = "zone"
 	flagSilent    = "silent"
 	flagStrict    = "strict"

@@ -97,7 +97,7 @@ func runNode(c *cli.Context) error {
 	if err := n.stop(stopping); err != nil {
 		return errors.Join(fatal, failed("stop", err))
 	}
-	leaveClean(settings.node.DataDir)
+	leaveClean(settings.node.DataDir, settings.node.LogDir(settings.node.DataDir))
 	if anew {
 		return startAnew()
 	}

@@ -31,25 +31,25 @@ type fileLook struct {
 }
 
 // lookAtFiles says how the files of a data folder look that bbolt opens, and those that belong with them.
-func lookAtFiles(dir string) map[string]fileLook {
+func lookAtFiles(dir, raftDir string) map[string]fileLook {
 	looks := map[string]fileLook{}
-	for _, name := range []string{storeFile, "raft.db", "identity.json"} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			looks[name] = fileLook{info.Size(), info.ModTime().UTC()}
+	for _, path := range append([]string{filepath.Join(dir, storeFile), filepath.Join(dir, "identity.json")}, cluster.LogFiles(raftDir)...) {
+		if info, err := os.Stat(path); err == nil {
+			looks[filepath.Base(path)] = fileLook{info.Size(), info.ModTime().UTC()}
 		}
 	}
 	return looks
 }
 
 // leaveClean notes that the files are as a node in good order left them. Without it they are verified at the next start, no more.
-func leaveClean(dir string) {
-	if b, err := json.Marshal(lookAtFiles(dir)); err == nil {
+func leaveClean(dir, raftDir string) {
+	if b, err := json.Marshal(lookAtFiles(dir, raftDir)); err == nil {
 		_ = os.WriteFile(filepath.Join(dir, cleanFile), b, 0o600)
 	}
 }
 
 // cameClean says whether the files are as a node left them that ended in good order, and takes the note away.
-func cameClean(dir string) bool {
+func cameClean(dir, raftDir string) bool {
 	path := filepath.Join(dir, cleanFile)
 	b, err := os.ReadFile(path)
 	if err != nil || os.Remove(path) != nil {
@@ -59,7 +59,7 @@ func cameClean(dir string) bool {
 	if json.Unmarshal(b, &then) != nil {
 		return false
 	}
-	return alike(then, lookAtFiles(dir))
+	return alike(then, lookAtFiles(dir, raftDir))
 }
 
 func alike(then, now map[string]fileLook) bool {
@@ -78,7 +78,7 @@ func alike(then, now map[string]fileLook) bool {
 // be, and opens the store, an empty one if its file is gone: queries are then refused until the other nodes gave the data back.
 func (n *node) openFiles() (err error) {
 	dir := n.settings.node.DataDir
-	clean := cameClean(dir)
+	clean := cameClean(dir, n.settings.node.LogDir(dir))
 	before := n.found
 	if n.found, err = cluster.Inspect(dir, n.settings.node.ID, n.settings.config, clean, n.log); err != nil {
 		return err
