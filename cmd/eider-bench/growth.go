@@ -69,7 +69,7 @@ func growth(s *session) error {
 			if err != nil {
 				return err
 			}
-			log, err := fileSize(n, "raft.db")
+			log, err := logSize(n)
 			if err != nil {
 				return err
 			}
@@ -79,6 +79,24 @@ func growth(s *session) error {
 	}
 	s.value("growth", list)
 	return nil
+}
+
+// logSize is that of raft.db and of the segments beside it.
+func logSize(n *eidertest.Node) (int64, error) {
+	sum, err := fileSize(n, "raft.db")
+	if err != nil {
+		return 0, err
+	}
+	list, err := filepath.Glob(filepath.Join(n.DataDir, "raft.wal", "*"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range list {
+		if info, err := os.Stat(path); err == nil { // else it is gone by now
+			sum += info.Size()
+		}
+	}
+	return sum, nil
 }
 
 func fileSize(n *eidertest.Node, name string) (int64, error) {

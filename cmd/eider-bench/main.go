@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -41,6 +42,7 @@ type session struct {
 	dir     string
 	scale   float64
 	json    bool
+	logs    string // log_store of all nodes; empty: their default
 	figures map[string]any
 
 	workloads, servers string        // of queries, separated by commas; empty: all
@@ -64,6 +66,7 @@ func main() {
 	flag.StringVar(&s.servers, "servers", "", "of queries, only these: "+strings.Join(serverNames, ", "))
 	flag.IntVar(&s.rounds, "rounds", 3, "of updates and queries, how many turns each server gets at a workload")
 	flag.DurationVar(&s.each, "each", 3*time.Second, "of updates and queries, how long a turn is, in whole seconds")
+	flag.StringVar(&s.logs, "log-store", "", "log_store of the nodes of visible, commits, gap, million, growth, transfers, updates and overload: bolt or wal")
 	flag.StringVar(&s.profiles, "profiles", "", "of queries, put a CPU profile of eider under each workload into this folder")
 	flag.Parse()
 	if err := s.all(*only); err != nil {
@@ -135,6 +138,13 @@ func (s *session) clusterOf(nodes int, name string, extra map[string]any) (*eide
 	dir := filepath.Join(s.dir, name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
+	}
+	if s.logs != "" {
+		extra = maps.Clone(extra)
+		if extra == nil {
+			extra = map[string]any{}
+		}
+		extra["log_store"] = s.logs
 	}
 	c, err := eidertest.New(s.eider, dir, nodes, extra)
 	if err != nil {

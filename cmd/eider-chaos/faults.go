@@ -57,7 +57,7 @@ var kinds = []kind{
 
 	{name: "wipe", alone: true, run: wipe},
 	{name: "damage-store", alone: true, run: func(f *injection) { damage(f, "store.db") }},
-	{name: "damage-log", alone: true, run: func(f *injection) { damage(f, "raft.db") }},
+	{name: "damage-log", alone: true, run: damageLog},
 	{name: "damage-hint", alone: true, run: func(f *injection) { damage(f, "commit-hint") }},
 	{name: "damage-identity", alone: true, run: func(f *injection) { damage(f, "identity.json") }},
 	{name: "power-cut", alone: true, disk: true, run: powerCut},

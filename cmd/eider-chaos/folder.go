@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -11,22 +12,20 @@ const (
 	continueSignal = syscall.SIGCONT
 )
 
-// readFolder reads the plain files of a folder.
+// readFolder reads the plain files of a folder, and of those in it.
 func readFolder(dir string) (map[string][]byte, error) {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
 	files := map[string][]byte{}
-	for _, e := range list {
-		if !e.Type().IsRegular() {
-			continue
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
 		}
-		if files[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
-			return nil, err
+		name, err := filepath.Rel(dir, path)
+		if err == nil {
+			files[name], err = os.ReadFile(path)
 		}
-	}
-	return files, nil
+		return err
+	})
+	return files, err
 }
 
 // writeFolder makes files the plain files of a folder.
@@ -35,7 +34,11 @@ func writeFolder(dir string, files map[string][]byte) error {
 		return err
 	}
 	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	_ "embed"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
@@ -20,6 +21,7 @@ var ordersSource string
 var points = []struct {
 	name    string
 	install bool // passed while a snapshot is received and put in place
+	wal     bool // passed by nodes that keep their log in segments alone
 	edits   []edit
 }{
 	{name: "fold-before", edits: before("store/fold.go", "\tif err := s.db.Update(f.write); err != nil {", "fold-before")},
@@ -27,8 +29,11 @@ var points = []struct {
 	// Between the pages and the meta page of a commit of bbolt, in either file.
 	{name: "commit-store.db"},
 	{name: "commit-raft.db"},
-	{name: "append-before", edits: before("cluster/logstore.go", "\terr := l.timed(func() error { return l.LogStore.StoreLogs(entries) })", "append-before")},
+	{name: "append-before", edits: before("cluster/logstore.go", "\terr := l.timed(func() error { return l.store(entries) })", "append-before")},
 	{name: "append-after", edits: before("cluster/logstore.go", "\tl.appended.Add(uint64(len(entries)))", "append-after")},
+	// Between the write of an append and its sync, and while a segment is begun.
+	{name: "segment-written", wal: true, edits: before("cluster/segments/append.go", "\t\terr = syncData(seg.file)", "segment-written")},
+	{name: "segment-begun", wal: true, edits: before("cluster/segments/append.go", "\tif err := syncDir(l.dir); err != nil {\n\t\tf.Close()", "segment-begun")},
 	{name: "apply-before", edits: before("cluster/machine.go", "\tanswers := m.sm.ApplyBatch(logs)", "apply-before")},
 	{name: "apply-after", edits: before("cluster/machine.go", "\tm.waiters.publish(applied)\n\treturn answers", "apply-after")},
 	{name: "receive", install: true, edits: before("checkpoint/snapshots.go", "\tn, err := s.file.Write(p)", "receive")},
@@ -50,12 +55,15 @@ func instrumentation() []edit {
 		{boltModule, "db.go", "\tdb.ops.writeAt = db.file.WriteAt\n", "\tdb.ops.writeAt = func(b []byte, at int64) (int, error) {\n\t\tif err := ChaosFail(db.path); err != nil {\n\t\t\treturn 0, err\n\t\t}\n\t\treturn db.file.WriteAt(b, at)\n\t}\n"},
 		{ourModule, "cluster/identity.go", "\t_, err = f.Write(data)\n", "\t_, err = f.Write(data)\n\terr = errors.Join(err, chaosFail(path))\n"},
 		{ourModule, "cluster/hint.go", "\t_, err := h.file.WriteAt(b[:], 0)\n", "\terr := chaosFail(h.file.Name())\n\tif err == nil {\n\t\t_, err = h.file.WriteAt(b[:], 0)\n\t}\n"},
+		{ourModule, "cluster/segments/sync_linux.go", "\t\terr := syscall.Fdatasync(", "\t\tchaos.ChaosSync()\n\t\terr := syscall.Fdatasync("},
+		{ourModule, "cluster/segments/sync_linux.go", "\t\"syscall\"\n", "\t\"syscall\"\n\n\tchaos \"github.com/eider-dns/eider/store/record\"\n"},
+		{ourModule, "cluster/segments/append.go", "\tif _, err = seg.file.WriteAt(b, at); err == nil {", "\tif err = chaosFail(l.dir); err == nil {\n\t\t_, err = seg.file.WriteAt(b, at)\n\t}\n\tif err == nil {"},
 		{ourModule, "store/record/chaos.go", "", ordersSource},
 		{ourModule, "checkpoint/snapshots.go", "\tif err := s.file.Sync(); err != nil {", "\trecord.ChaosDamage(s.file.Name())\n\tif err := s.file.Sync(); err != nil {"},
 		{ourModule, "checkpoint/snapshots.go", "\t\"github.com/eider-dns/eider/store\"\n", "\t\"github.com/eider-dns/eider/store\"\n\t\"github.com/eider-dns/eider/store/record\"\n"},
 	}
-	for _, p := range []string{"store", "checkpoint", "cluster"} {
-		edits = append(edits, edit{ourModule, p + "/chaos.go", "", "package " + p + "\n\nimport \"github.com/eider-dns/eider/store/record\"\n\nfunc chaosPoint(name string) { record.ChaosPoint(name) }\n\nfunc chaosFail(path string) error { return record.ChaosFail(path) }\n"})
+	for _, p := range []string{"store", "checkpoint", "cluster", "cluster/segments"} {
+		edits = append(edits, edit{ourModule, p + "/chaos.go", "", "package " + path.Base(p) + "\n\nimport chaos \"github.com/eider-dns/eider/store/record\"\n\nfunc chaosPoint(name string) { chaos.ChaosPoint(name) }\n\nfunc chaosFail(path string) error { return chaos.ChaosFail(path) }\n"})
 	}
 	for _, p := range points {
 		edits = append(edits, p.edits...)

@@ -35,6 +35,7 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "where folders and logs go (a temporary folder if empty)")
 	flag.StringVar(&o.breaks, "break", "", "break something on purpose: the run must be red, and the exit status is 0 if it is")
 	flag.StringVar(&o.mutant, "mutant", "", "run nodes with a promise taken out of their source: the run must be red, and the exit status is 0 if it is")
+	flag.StringVar(&o.logStore, "log-store", "", "log_store of all nodes: bolt or wal (what nodes do by themselves if empty)")
 	flag.BoolVar(&o.race, "race", false, "build the binary with the race detector")
 	flag.BoolVar(&o.verbose, "v", false, "say what is done")
 	flag.Parse()
@@ -76,6 +77,9 @@ func (o *options) check(only string) error {
 		if !known {
 			return fmt.Errorf("-only: there is no kind %q; -kinds lists them", name)
 		}
+	}
+	if o.logStore != "" && o.logStore != logBolt && o.logStore != logWAL {
+		return fmt.Errorf("-log-store: %q is neither %q nor %q", o.logStore, logBolt, logWAL)
 	}
 	if _, ok := breaks[o.breaks]; o.breaks != "" && !ok {
 		return fmt.Errorf("-break: there is no %q; -kinds lists them", o.breaks)

@@ -34,6 +34,7 @@ var mutants = map[string]mutant{
 	}},
 	"no-sync": {what: "the log and the checkpoint are never synced", only: "power-all", edits: []edit{
 		{boltModule, "bolt_linux.go", "return syscall.Fdatasync(int(db.file.Fd()))", "_ = syscall.Fdatasync; return nil"},
+		{ourModule, "cluster/segments/sync_linux.go", "err := syscall.Fdatasync(int(f.Fd()))", "err := error(nil)"},
 	}},
 	"no-verify": {what: "a snapshot is put in place before it is verified", only: "damage-install", edits: []edit{
 		{ourModule, "store/snapshot.go", "return m, t.zones, t.cluster, t.compare(&m)", "return m, t.zones, t.cluster, nil"},

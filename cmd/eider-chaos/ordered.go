@@ -46,7 +46,7 @@ func killedAt(f *injection) {
 	n := f.ordered()
 	var names []string
 	for _, p := range points {
-		if !p.install {
+		if !p.install && (!p.wal || f.s.logStore == logWAL) {
 			names = append(names, p.name)
 		}
 	}

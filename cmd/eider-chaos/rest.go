@@ -46,12 +46,31 @@ func damage(f *injection, file string) {
 	n.kill()
 	n.lost()
 	path := filepath.Join(n.DataDir, file)
+	if list, err := filepath.Glob(filepath.Join(path, "*.seg")); err == nil && len(list) > 0 { // a folder of segments
+		path = list[f.rnd.IntN(len(list))]
+		file = filepath.Join(file, filepath.Base(path))
+	}
 	what, err := f.spoil(path)
 	if err != nil {
 		f.s.fail("%v: %v", f.fault, err)
 	}
 	f.log("kills %s and damages %s: %s", n.ID, file, what)
 	f.rejoin(n)
+}
+
+// Values of log_store.
+const (
+	logBolt = "bolt"
+	logWAL  = "wal"
+)
+
+// damageLog spoils a file of the log: raft.db, or one of the segments where there are any.
+func damageLog(f *injection) {
+	file := "raft.db"
+	if f.s.logStore == logWAL && f.rnd.IntN(4) > 0 {
+		file = "raft.wal"
+	}
+	damage(f, file)
 }
 
 // page is that of bbolt's files in octets.

@@ -43,6 +43,7 @@ type options struct {
 	only         []string // kinds; empty: all
 	breaks       string   // what to break on purpose
 	mutant       string   // what to take out of the nodes
+	logStore     string   // of all nodes; empty: their default
 	race         bool
 	verbose      bool
 	out          io.Writer
@@ -146,6 +147,9 @@ func (s *session) open() error {
 	var err error
 	// Small logs, so that nodes that were away get snapshots, too.
 	extra := map[string]any{"limits": map[string]any{"trailing_entries": 300, "snapshot_entries": 700}}
+	if s.logStore != "" {
+		extra["log_store"] = s.logStore
+	}
 	if s.cluster, err = eidertest.New(s.bin, s.dir, s.options.nodes, extra); err != nil {
 		return err
 	}

@@ -52,7 +52,13 @@ func TestWriteErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := eidertest.New(bin, t.TempDir(), 3, nil)
+	for _, kind := range []string{logBolt, logWAL} {
+		t.Run("log_store="+kind, func(t *testing.T) { writeErrors(t, bin, kind) })
+	}
+}
+
+func writeErrors(t *testing.T, bin, logStore string) {
+	c, err := eidertest.New(bin, t.TempDir(), 3, map[string]any{"log_store": logStore})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +78,13 @@ func TestWriteErrors(t *testing.T) {
 	for _, tt := range []struct {
 		file   string
 		leader bool
+		wal    bool // only with segments
 		write  func(other *eidertest.Node) // what has the file written, besides the changes
 	}{
 		{file: "raft.db"},
 		{file: "raft.db", leader: true},
+		{file: "raft.wal", wal: true},
+		{file: "raft.wal", wal: true, leader: true},
 		{file: "store.db"},
 		{file: "store.db", leader: true},
 		{file: "commit-hint"},
@@ -86,6 +95,9 @@ func TestWriteErrors(t *testing.T) {
 			u.must(other.Start())
 		}},
 	} {
+		if tt.wal != (logStore == logWAL) {
+			continue // what is as with the other
+		}
 		rule := tt.file + " of a follower"
 		if tt.leader {
 			rule = tt.file + " of the leader"

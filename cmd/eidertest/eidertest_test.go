@@ -2,6 +2,7 @@ package eidertest_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,9 @@ import (
 )
 
 var eider string // the binary under test, built once
+
+// logStoreEnv names the log_store of all clusters, for a run of the tests with the other one.
+const logStoreEnv = "EIDER_LOG_STORE"
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -70,6 +74,13 @@ func zoneFile(c *eidertest.Cluster) string { return filepath.Join(c.Dir, "zone.t
 // newCluster lays out n nodes and starts none.
 func newCluster(t *testing.T, n int, extra map[string]any) *eidertest.Cluster {
 	t.Helper()
+	if kind := os.Getenv(logStoreEnv); kind != "" && extra["log_store"] == nil {
+		extra = maps.Clone(extra)
+		if extra == nil {
+			extra = map[string]any{}
+		}
+		extra["log_store"] = kind
+	}
 	c, err := eidertest.New(eider, t.TempDir(), n, extra)
 	must(t, err)
 	t.Cleanup(func() {

@@ -105,7 +105,13 @@ func TestKillTwoOfThree(t *testing.T) {
 // answers all it had applied; with all back every acknowledged change is there,
 // and each change is there wholly or not at all.
 func TestKillAllInTheMiddle(t *testing.T) {
-	c := startCluster(t, 3, nil)
+	for _, kind := range []string{"bolt", "wal"} {
+		t.Run("log_store="+kind, func(t *testing.T) { killAllInTheMiddle(t, kind) })
+	}
+}
+
+func killAllInTheMiddle(t *testing.T, logStore string) {
+	c := startCluster(t, 3, map[string]any{"log_store": logStore})
 	const changes = 1000
 	var acked [changes]atomic.Bool
 	var count atomic.Int64

@@ -30,13 +30,27 @@ var (
 // damagedFiles are those a node reads at its start.
 var damagedFiles = []string{"store.db", "raft.db", "identity.json", "commit-hint"}
 
+// logFilesIn are those there may be in a folder, with the segments of the log, if there are any, as often as all others.
+func logFilesIn(dir string) []string {
+	names := slices.Clone(damagedFiles)
+	list, _ := filepath.Glob(filepath.Join(dir, "raft.wal", "*.seg")) // the pattern is right
+	for len(list) > 0 && len(names) < 2*len(damagedFiles) {
+		for _, path := range list {
+			names = append(names, filepath.Join("raft.wal", filepath.Base(path)))
+		}
+	}
+	return names
+}
+
 // Whatever is done to the files of a node at rest, it comes back by itself: no process ends, no
 // answer is wrong meanwhile (an older one, a refusal and SERVFAIL are not), and it takes changes and has its vote
 // again. `make damage` does so a thousand times.
+//
+// With EIDER_LOG_STORE=wal all nodes keep their logs in segments; one lot does so in any case.
 func TestDamagedFolders(t *testing.T) {
 	notShort(t)
 	// Folders of another cluster, whose nodes have the same ids and a zone of the same name.
-	foreign := startCluster(t, 3, nil)
+	foreign := startCluster(t, 3, map[string]any{"log_store": "wal"})
 	wantLine(t, foreign.Nodes[0], "REMOVE: www.zone.test A 192.0.2.80", "OK")
 	wantLine(t, foreign.Nodes[0], "ADD: www.zone.test A 198.51.100.66", "OK")
 	wantLine(t, foreign.Nodes[0], "ADD: stranger.zone.test A 198.51.100.66", "OK")
@@ -56,10 +70,11 @@ func TestDamagedFolders(t *testing.T) {
 	for lot := range *folderLots {
 		t.Run(fmt.Sprintf("lot=%d", lot), func(t *testing.T) {
 			t.Parallel()
-			b := &damageBench{
-				t: t, others: others, rand: rand.New(rand.NewPCG(*folderSeed, uint64(lot))),
-				c: startCluster(t, 3, map[string]any{"limits": map[string]any{"trailing_entries": 40, "snapshot_entries": 40}}),
+			config := map[string]any{"limits": map[string]any{"trailing_entries": 40, "snapshot_entries": 40}}
+			if lot == *folderLots-1 {
+				config["log_store"] = "wal"
 			}
+			b := &damageBench{t: t, others: others, rand: rand.New(rand.NewPCG(*folderSeed, uint64(lot))), c: startCluster(t, 3, config)}
 			b.earlier = map[string]string{}
 			b.kinds = map[string]int{}
 			for round := lot; round < *folders; round += *folderLots {
@@ -160,7 +175,8 @@ func (b *damageBench) damage(node *eidertest.Node) string {
 	var did []string
 	foreign := map[string]string{} // file -> from where
 	for range 1 + b.rand.IntN(3) {
-		name := damagedFiles[b.rand.IntN(len(damagedFiles))]
+		names := logFilesIn(node.DataDir)
+		name := names[b.rand.IntN(len(names))]
 		path := filepath.Join(node.DataDir, name)
 		whole, err := os.ReadFile(path)
 		if err != nil || len(whole) == 0 {
@@ -191,6 +207,10 @@ func (b *damageBench) damage(node *eidertest.Node) string {
 		case 4:
 			must(b.t, os.Remove(path))
 			what = "removed"
+			if dir := filepath.Dir(path); dir != node.DataDir && b.rand.IntN(2) == 0 {
+				must(b.t, os.RemoveAll(dir))
+				what = "removed with its folder"
+			}
 		case 5:
 			for i := range whole {
 				whole[i] = byte(b.rand.Uint32())
@@ -306,10 +326,13 @@ func copyFiles(to, from string) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return err
 	}
-	for _, name := range damagedFiles {
+	for _, name := range logFilesIn(from) {
 		b, err := os.ReadFile(filepath.Join(from, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o700)
 		}
 		if err == nil {
 			err = os.WriteFile(filepath.Join(to, name), bytes.Clone(b), 0o600)
