@@ -45,6 +45,8 @@ func (b *batchState) turnCatalog(apexKey []byte, value []byte) error {
 		return refuse(record.CauseRule, "%.20q is no role of a catalog; there are %s and %s", value, record.CatalogProducer, record.CatalogConsumer)
 	case value == nil && !produces:
 		return nil
+	case value != nil && b.zoneSettingValue(apexKey, record.ZoneSecondary) != nil:
+		return refuse(record.CauseRule, "the zone %v is secondary, so it lists what its primary says; `eider zone set %v primaries=` makes it a primary one", z.apex, z.apex)
 	case version == "" || z.apex.Lower().Below("group", string(make([]byte, 2*memberLabel)), "zones") == "":
 		return refuse(record.CauseRule, "the name %v is too long for a catalog", z.apex)
 	case value == nil && b.below(z, z.apex.Lower().Below("zones").Key()):

@@ -101,11 +101,16 @@ func TestCatalogFollowsItsMembers(t *testing.T) {
 		{"a role nobody knows", zoneSet("b.test.", record.ZoneCatalog, "boss")},
 		{"a membership nobody can read", zoneSet("a.test.", record.ZoneMember, "x")},
 		{"no catalog any more, with members", zoneSet("cat.", record.ZoneCatalog)},
+		{"a secondary zone, with members", zoneSet("cat.", record.ZoneSecondary, `{"primaries":["192.0.2.1"]}`)},
 	} {
 		was := digest(s.Store)
 		if res := s.Apply(record.Change{Ops: []record.Op{tt.op}})[0]; res.Status != record.Refused || digest(s.Store) != was {
 			t.Errorf("%s: %v, or something changed", tt.rule, res.Status)
 		}
+	}
+	s.Must(zoneSet("b.test.", record.ZoneSecondary, `{"primaries":["192.0.2.1"]}`))
+	if res := s.Apply(record.Change{Ops: []record.Op{zoneSet("b.test.", record.ZoneCatalog, "producer")}})[0]; res.Status != record.Refused {
+		t.Errorf("a secondary zone that lists members: %v", res.Status)
 	}
 	s.Must(record.Op{Kind: record.OpZoneDelete, Owner: name("cat.")})
 	create.Owner = name("cat.")

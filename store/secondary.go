@@ -43,14 +43,19 @@ func (b *batchState) checkSecondary(z *zoneState) error {
 }
 
 // turnSecondary forgets how far the pulling had come when a zone becomes secondary, or ceases to be. One that
-// ceases to be is no catalog's any more, so that none deletes it.
-func (b *batchState) turnSecondary(z *zoneState, value []byte) {
+// ceases to be is no catalog's any more, so that none deletes it. A catalog of this cluster's cannot become one: what
+// its primary lists would take the place of its members, which its consumers would delete.
+func (b *batchState) turnSecondary(z *zoneState, value []byte) error {
+	if value != nil && b.producer(z.apex) != nil {
+		return refuse(record.CauseRule, "the zone %v is a catalog of this cluster's; it ceases to be by eider zone set %v catalog=", z.apex, z.apex)
+	}
 	if value == nil || b.zoneSettingValue(z.apexKey, record.ZoneSecondary) == nil {
 		b.delete(appendZoneSettingKey(nil, z.apexKey, record.ZoneRefresh))
 	}
 	if value == nil {
 		b.delete(appendZoneSettingKey(nil, z.apexKey, record.ZoneOrigin))
 	}
+	return nil
 }
 
 // ZoneSettings walks over the zones that have a setting of that number.

@@ -55,7 +55,7 @@ func (b *batchState) zoneSetting(op *record.Op) error {
 	}
 	switch op.Type {
 	case record.ZoneSecondary:
-		b.turnSecondary(z, value)
+		err = b.turnSecondary(z, value)
 	case record.ZoneCatalog:
 		err = b.turnCatalog(z.apexKey, value)
 	case record.ZoneMember:
