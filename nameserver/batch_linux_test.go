@@ -80,8 +80,9 @@ func BenchmarkBatch(b *testing.B) {
 		b.Run(fmt.Sprintf("names=%d", n), func(b *testing.B) {
 			st := storetest.Open(b)
 			loadBig(b, st, n)
-			runtime.GC()
-			s := testServer(b, func() View { return st.View() })
+			started := storetest.Reopen(b, copyFile(b, st)) // as a start leaves it
+			defer started.Close()
+			s := testServer(b, func() View { return started.View() })
 			w := newScratch(s.stats.worker())
 			r := rand.New(rand.NewPCG(1, 2))
 			packets := make([][]byte, 1<<17)

@@ -72,6 +72,7 @@ func (s *Store) Fold(w Witness) error {
 	s.durable = f.meta.Meta
 	s.changes -= changes
 	s.mu.Unlock()
+	s.huge(v.root, v.entries)
 	return nil
 }
 

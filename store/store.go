@@ -86,6 +86,7 @@ type Store struct {
 	db       *bbolt.DB
 	folded   *node // what the file holds, as a root
 	sum      uint64
+	hugeAt   int // keys when huge pages were last asked for
 	closings sync.WaitGroup
 }
 

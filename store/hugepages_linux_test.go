@@ -1,0 +1,75 @@
+package store
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// hugeKB is how much memory of this process is in huge pages.
+func hugeKB(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		t.Skip(err)
+	}
+	for line := range bytes.Lines(b) {
+		if f := bytes.Fields(line); len(f) > 1 && string(f[0]) == "AnonHugePages:" {
+			n, err := strconv.Atoi(string(f[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Skip("the kernel does not tell of huge pages")
+	return 0
+}
+
+// A large store lies in huge pages once it has been folded or loaded, where the kernel has them.
+func TestALargeStoreGetsHugePages(t *testing.T) {
+	b, err := syscall.Mmap(-1, 0, 2*hugePage, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer syscall.Munmap(b)
+	for i := range b {
+		b[i] = 1
+	}
+	at := (uintptr(unsafe.Pointer(&b[0])) + hugePage - 1) &^ (hugePage - 1)
+	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, at, hugePage, madvCollapse); errno != 0 {
+		t.Skipf("this kernel gives no huge pages: %v", errno)
+	}
+	s := open(t)
+	fill(t, s, 60_000)
+	before := hugeKB(t)
+	if err := s.Fold(Witness{}); err != nil {
+		t.Fatal(err)
+	}
+	if after := hugeKB(t); after < before+hugePage>>10 {
+		t.Errorf("%d KiB in huge pages after the fold, %d before", after, before)
+	}
+}
+
+func TestMappings(t *testing.T) {
+	for _, c := range []struct {
+		line string
+		ok   bool
+	}{
+		{"3a99e5c00000-3a99f8c00000 rw-p 00000000 00:00 0 ", true},
+		{"3a99e5c00000-3a99f8c00000 rw-p 00000000 00:00 0                          [anon: Go: heap]", true},
+		{"3a99e5c00000-3a99e5e00000 rw-p 00000000 00:00 0 ", false},                   // elsewhere
+		{"3a99e5c00000-3a99f8c00000 ---p 00000000 00:00 0 ", false},                   // reserved
+		{"3a99e5c00000-3a99f8c00000 rw-s 00000000 fe:00 9988526   /x/store.db", false}, // a file
+		{"3a99e5c00000 rw-p", false},
+		{"", false},
+	} {
+		from, to, ok := mapping([]byte(c.line), 0x3a99e5e00000)
+		if ok != c.ok || ok && (from != 0x3a99e5c00000 || to != 0x3a99f8c00000) {
+			t.Errorf("%q: %x to %x, %v", c.line, from, to, ok)
+		}
+	}
+}
