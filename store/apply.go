@@ -339,7 +339,7 @@ func (b *batchState) remember(id record.RequestID, res *record.Result) {
 		if val, ok := b.tree.get(b.key); ok {
 			old, _, _ := splitRequest(val)
 			b.s.requests.drop(old)
-			b.tree.delete(b.key)
+			b.tree.drop(b.key)
 		}
 		c.firstRequest++
 	}

@@ -82,7 +82,7 @@ func (b *batchState) delete(key []byte) bool {
 	}
 	ch := &b.ch
 	ch.undo = append(ch.undo, undo{key: ch.save(key), old: ch.save(old), had: true})
-	b.tree.delete(key)
+	b.tree.drop(key)
 	b.settle(key)
 	return true
 }

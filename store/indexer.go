@@ -332,20 +332,27 @@ func (p bucket) splice(i, replace int, h uint64, e []byte) bucket {
 	head, from, to := p.start(0), p.start(i), p.start(i+replace)
 	q := newBucket(p.count()+added-replace, len(p)-head-(to-from)+padded(len(e)))
 	shift := headSize(q.count()) - head
-	for k := range i {
-		q.setSlot(k, p.tag(k), p.start(k)+shift)
-	}
+	q.takeSlots(0, p, 0, i, shift)
 	copy(q[head+shift:], p[head:from])
 	if e != nil {
 		q.setSlot(i, tagOf(h), from+shift)
 		copy(q[from+shift:], e)
 	}
 	shift += padded(len(e)) - (to - from)
-	for k := i + replace; k < p.count(); k++ {
-		q.setSlot(k+added-replace, p.tag(k), p.start(k)+shift)
-	}
+	q.takeSlots(i+added, p, i+replace, p.count(), shift)
 	copy(q[to+shift:], p[to:])
 	return q
+}
+
+// takeSlots copies the slots [from, to) of another bucket to those from at on; their entries are shift octets,
+// a multiple of slotUnit, further behind here.
+func (p bucket) takeSlots(at int, of bucket, from, to, shift int) {
+	copy(p[tagsAt+2*at:], of[tagsAt+2*from:tagsAt+2*to])
+	slots := p[slotsAt(p.count())+2*at:]
+	old := of[slotsAt(of.count())+2*from : slotsAt(of.count())+2*to]
+	for k := 0; k+1 < len(old); k += 2 {
+		binary.LittleEndian.PutUint16(slots[k:], binary.LittleEndian.Uint16(old[k:])+uint16(shift/slotUnit))
+	}
 }
 
 // filter is p, or a copy of it with what keep keeps.

@@ -307,8 +307,8 @@ func (b *batchState) dropOldest(zone uint32, h *journalHead) {
 	size := uint64(len(c.val()))
 	b.key = c.appendKey(b.key[:0])
 	seq := binary.BigEndian.Uint64(b.key[idLen:])
-	b.tree.delete(b.key)
-	b.tree.delete(appendSeqKey(b.key[:0], spaceOrder, seq))
+	b.tree.drop(b.key)
+	b.tree.drop(appendSeqKey(b.key[:0], spaceOrder, seq))
 	h.count--
 	h.bytes -= size
 	b.counters.journalBytes -= size

@@ -299,11 +299,19 @@ func (t *tree) delete(key []byte) bool {
 	if _, ok := t.root.get(key); !ok {
 		return false // before owning anything
 	}
-	t.written.note(key)
+	return t.drop(key)
+}
+
+// drop is delete of a key that is there, as nearly all are: it looks for it once.
+func (t *tree) drop(key []byte) bool {
 	depth := t.descend(key)
 	n, at := t.path[depth-1].n, t.path[depth-1].i
 	p := n.leaves[at]
-	i, _ := p.find(key)
+	i, ok := p.find(key)
+	if !ok {
+		return false
+	}
+	t.written.note(key)
 	if p.owner() != t.owner {
 		p = p.grown(len(p), t.owner)
 		n.leaves[at] = p
