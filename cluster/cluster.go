@@ -2,7 +2,7 @@
 // other nodes, who belongs to them, who leads, and the way of a change from any
 // node to the leader and back.
 //
-// It owns the cluster port, the files identity.json, raft.db and commit-hint of the
+// It owns the cluster port, the files identity.json, raft.db (with raft.wal) and commit-hint of the
 // data directory, and the order of changes. It promises that a change answered
 // without an error is committed on a majority and applied on the node that was
 // asked, once, and that an error says exactly whether the change is surely not

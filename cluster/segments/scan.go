@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 
 	"github.com/hashicorp/raft"
 )
@@ -175,7 +174,7 @@ func (s *scan) lose(index uint64, epoch uint32) bool {
 		s.next = index // the log was empty: it begins here as far as can be told
 		return true
 	}
-	if index <= s.next || index-s.next > math.MaxUint32/entryHead {
+	if index <= s.next || index-s.next > maxSize/entryHead {
 		return false
 	}
 	for i := s.next; i < index; i++ {

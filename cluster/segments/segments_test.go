@@ -648,6 +648,51 @@ func TestModel(t *testing.T) {
 	})
 }
 
+// Whatever is in a file, Open and GetLog give entries or an error, and end.
+func FuzzOpen(f *testing.F) {
+	const size = 4096
+	dir, l := create(f, size)
+	fill(f, l, 1, 8, 100)
+	if err := l.DeleteRange(7, 8); err != nil {
+		f.Fatal(err)
+	}
+	fill(f, l, 7, 9, 50)
+	closeLog(f, l)
+	whole, err := os.ReadFile(Files(dir)[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, uint16(0), byte(0))
+	f.Add(whole, uint16(700), byte(4))
+	f.Add(whole[:1000], uint16(20), byte(1))
+	f.Fuzz(func(t *testing.T, b []byte, at uint16, bits byte) {
+		b = bytes.Clone(b)
+		if len(b) > 0 {
+			b[int(at)%len(b)] ^= bits
+		}
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, fileName(1)), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(dir, Options{ID: testID, Size: size, ReadOnly: true})
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) {
+				t.Fatal(err)
+			}
+			return
+		}
+		defer l.Close()
+		first, _ := l.FirstIndex()
+		last, _ := l.LastIndex()
+		for i := first; i <= last && last > 0; i++ {
+			var e raft.Log
+			if err := l.GetLog(i, &e); err == nil && e.Index != i {
+				t.Fatalf("entry %d says it is %d", i, e.Index)
+			}
+		}
+	})
+}
+
 func BenchmarkStoreLog(b *testing.B) {
 	_, l := create(b, 0)
 	e := entry(1, 1, 200)
