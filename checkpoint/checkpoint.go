@@ -42,6 +42,11 @@ type Options struct {
 	// entries did: the zones they changed, and more if there are others, as after a snapshot. It
 	// must not block. nil: nobody looks.
 	Observe func(zones []record.ZoneSerial, more bool)
+	// VerifyEvery is how often the store's file is read whole, in the background.
+	VerifyEvery time.Duration
+	// Keep is told of a damaged file, which is about to be put in the place of by one written from memory, so that
+	// it can be kept for whoever looks for the cause. nil: it is not.
+	Keep func(path string, why error)
 	// Failed is told of each write the disk did not take, of the checkpoint or of a snapshot received,
 	// before it is tried again. nil: nobody looks.
 	Failed func(error)
@@ -53,6 +58,7 @@ const (
 	// costs 34 us a key (random keys, a million records); so folds are large and rare.
 	defaultFoldChanges = 100_000
 	defaultFoldAge     = 2 * time.Second
+	defaultVerifyEvery = time.Hour
 	// maxUnfolded is where applying waits for the fold under way, so that memory
 	// and one transaction of bbolt stay bounded.
 	maxUnfolded = 3 * defaultFoldChanges
@@ -85,14 +91,15 @@ type FSM struct {
 type haltError struct{ err error }
 
 type counters struct {
-	entries, changes, refused, folds, foldErrors, snapshotsOut, snapshotsIn atomic.Uint64
-	foldNanos, applyNanos                                                   atomic.Int64
+	entries, changes, refused, folds, foldErrors, rewrites, snapshotsOut, snapshotsIn atomic.Uint64
+	foldNanos, applyNanos                                                             atomic.Int64
 }
 
 // Stats are figures since the start of the process.
 type Stats struct {
 	Entries, Changes, Refused uint64 // log entries and changes applied, changes refused by a rule
 	Folds, FoldErrors         uint64
+	Rewrites                  uint64        // files written anew from memory, since the one there was damaged
 	FoldTime, ApplyTime       time.Duration // in total
 	SnapshotsOut, SnapshotsIn uint64        // given to and taken from other nodes
 	Unfolded                  int           // changes in memory only (and in the log)
@@ -109,6 +116,9 @@ func New(st *store.Store, o Options) (*FSM, error) {
 	if o.FoldAge <= 0 {
 		o.FoldAge = defaultFoldAge
 	}
+	if o.VerifyEvery <= 0 {
+		o.VerifyEvery = defaultVerifyEvery
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -121,8 +131,9 @@ func New(st *store.Store, o Options) (*FSM, error) {
 		return nil, err
 	}
 	f.knows()
-	f.stopped.Add(1)
+	f.stopped.Add(2)
 	go f.schedule()
+	go f.scrub()
 	return f, nil
 }
 
@@ -130,7 +141,7 @@ func New(st *store.Store, o Options) (*FSM, error) {
 func (f *FSM) Stats() Stats {
 	s := Stats{
 		Entries: f.stats.entries.Load(), Changes: f.stats.changes.Load(), Refused: f.stats.refused.Load(),
-		Folds: f.stats.folds.Load(), FoldErrors: f.stats.foldErrors.Load(),
+		Folds: f.stats.folds.Load(), FoldErrors: f.stats.foldErrors.Load(), Rewrites: f.stats.rewrites.Load(),
 		FoldTime: time.Duration(f.stats.foldNanos.Load()), ApplyTime: time.Duration(f.stats.applyNanos.Load()),
 		SnapshotsOut: f.stats.snapshotsOut.Load(), SnapshotsIn: f.stats.snapshotsIn.Load(),
 		Unfolded: f.store.Dirty(),

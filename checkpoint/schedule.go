@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -59,7 +60,11 @@ func (f *FSM) schedule() {
 				timer.Stop()
 				return
 			}
-			if f.fold(store.Witness{}) == nil {
+			err := f.fold(store.Witness{})
+			if errors.Is(err, store.ErrDamaged) {
+				f.rewrite(err)
+			}
+			if err == nil {
 				break
 			}
 		}

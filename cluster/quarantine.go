@@ -110,6 +110,30 @@ func putAside(folder string) ([]kept, error) {
 	return all, nil
 }
 
+// KeepAside keeps a file of a data directory in quarantine, as SetAside does, and leaves it where it is: another is about to
+// take its place by a rename, so that there is one at every moment.
+func KeepAside(dir, name string, why error, log *slog.Logger) (Aside, error) {
+	at := time.Now().UTC()
+	a := Aside{File: name, Why: why.Error(), At: at}
+	folder := filepath.Join(dir, QuarantineDir)
+	a.To = filepath.Join(folder, name+"-"+at.Format(asideTime))
+	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Link(filepath.Join(dir, name), a.To)); err != nil {
+		return a, fmt.Errorf("keep %s: %w", name, err)
+	}
+	log.Error("file kept", slog.String("file", name), slog.String("to", a.To), slog.Any("err", why))
+	if err := boundQuarantine(folder); err != nil {
+		log.Warn("files put aside before not removed", slog.Any("err", err))
+	}
+	return a, nil
+}
+
+// NoteAside has the status show a file that was put aside.
+func (n *Node) NoteAside(a Aside) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.aside = append(n.aside, a)
+}
+
 // boundQuarantine removes the oldest files beyond the bounds.
 func boundQuarantine(folder string) error {
 	all, err := putAside(folder)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -60,7 +61,7 @@ func (s *Store) Fold(w Witness) error {
 		return nil
 	}
 	f := fold{meta: fileMeta{Meta: applied}, from: s.folded, to: v, sum: s.sum}
-	if err := s.db.Update(f.write); err != nil {
+	if err := s.commit(f.write); err != nil {
 		err = fmt.Errorf("fold up to index %d into %s: %w", applied.Index, s.path, err)
 		if again := s.reopen(); again != nil {
 			return fmt.Errorf("%w; and the file does not open again: %w", err, again)
@@ -74,6 +75,17 @@ func (s *Store) Fold(w Witness) error {
 	s.mu.Unlock()
 	s.huge(v.root, v.entries)
 	return nil
+}
+
+// commit runs a transaction. bbolt panics on some damage, and a page may be gone.
+func (s *Store) commit(write func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return s.db.Update(write)
 }
 
 // reopen gives the store a fresh handle on its file. The caller holds file.

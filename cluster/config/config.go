@@ -150,6 +150,8 @@ type Limits struct {
 	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
 	SnapshotEntries int // log entries after which the log is cut, at the latest
 
+	VerifyEvery time.Duration // the store's file is read whole so often
+
 	RRL       int            // alike UDP answers a second to one client prefix (/24, /56); 0: no limit
 	RRLSlip   int            // every so-many-th of those over the limit goes out, truncated; 0: none
 	RRLExempt []netip.Prefix // clients without that limit
@@ -174,7 +176,7 @@ func defaultTimeouts() Timeouts {
 
 func defaultLimits() Limits {
 	return Limits{
-		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, PullMemory: 2560 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192,
+		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, PullMemory: 2560 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192, VerifyEvery: time.Hour,
 		RRL: 200, RRLSlip: 2, RRLExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }

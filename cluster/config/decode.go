@@ -126,6 +126,7 @@ func (d *decoder) config(root *object) *Config {
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},
+				{"verify_every", d.duration(&c.Limits.VerifyEvery, "1h")},
 				{"rrl", d.int(&c.Limits.RRL, 0, 100_000, "200")},
 				{"rrl_slip", d.int(&c.Limits.RRLSlip, 0, 1000, "2")},
 				{"rrl_exempt", d.prefixes(&c.Limits.RRLExempt)},

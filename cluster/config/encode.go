@@ -69,6 +69,8 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		TrailingEntries int `json:"trailing_entries"`
 		SnapshotEntries int `json:"snapshot_entries"`
 
+		VerifyEvery string `json:"verify_every"`
+
 		RRL       int            `json:"rrl"`
 		RRLSlip   int            `json:"rrl_slip"`
 		RRLExempt []netip.Prefix `json:"rrl_exempt"`
@@ -93,7 +95,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 	if b := c.Backup; b.Dir != "" {
 		kept = &backup{b.Dir, b.Every.String(), b.Keep}
 	}
-	t := c.Timeouts
+	t, l := c.Timeouts, c.Limits
 	return json.Marshal(struct {
 		Cluster   string          `json:"cluster"`
 		Nodes     json.RawMessage `json:"nodes"`
@@ -111,7 +113,10 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 	}{
 		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.HTTPAuth, c.SecretFile, acl(c.QueryACL), kept,
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
-		limits(c.Limits),
+		limits{
+			l.UDPSize, l.TCPConnections, l.TCPPerClient, l.Transfers, l.TransferRate, l.PullMemory, l.Workers,
+			l.TrailingEntries, l.SnapshotEntries, l.VerifyEvery.String(), l.RRL, l.RRLSlip, l.RRLExempt,
+		},
 	})
 }
 

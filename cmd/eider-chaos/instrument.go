@@ -24,7 +24,7 @@ var points = []struct {
 	wal     bool // passed by nodes that keep their log in segments alone
 	edits   []edit
 }{
-	{name: "fold-before", edits: before("store/fold.go", "\tif err := s.db.Update(f.write); err != nil {", "fold-before")},
+	{name: "fold-before", edits: before("store/fold.go", "\tif err := s.commit(f.write); err != nil {", "fold-before")},
 	{name: "fold-after", edits: before("store/fold.go", "\ts.folded, s.sum = v.root, f.meta.Sum", "fold-after")},
 	// Between the pages and the meta page of a commit of bbolt, in either file.
 	{name: "commit-store.db"},

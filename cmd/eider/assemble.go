@@ -255,7 +255,7 @@ func (n *node) join(ctx context.Context) error {
 		return err
 	}
 	fsm, err := checkpoint.New(n.store, checkpoint.Options{
-		Dir: s.node.DataDir, Observe: n.observe, Log: n.log,
+		Dir: s.node.DataDir, Observe: n.observe, VerifyEvery: s.config.Limits.VerifyEvery, Keep: n.keepDamaged, Log: n.log,
 		Failed: func(err error) { cluster.MakeRoom(s.node.DataDir, err, n.log) },
 	})
 	if err != nil {

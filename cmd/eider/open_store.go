@@ -124,6 +124,18 @@ func (n *node) openFiles() (err error) {
 	return err
 }
 
+// keepDamaged keeps a file of the store that is damaged and about to be written anew, for whoever looks for the cause.
+func (n *node) keepDamaged(path string, why error) {
+	a, err := cluster.KeepAside(filepath.Dir(path), filepath.Base(path), why, n.log)
+	if err != nil {
+		n.log.Warn("damaged file not kept", slog.Any("err", err))
+		return
+	}
+	if c := n.late.get(); c != nil {
+		c.NoteAside(a)
+	}
+}
+
 // discardStore puts aside a checkpoint that is not of the history the cluster was recovered with.
 func (n *node) discardStore(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {

@@ -98,6 +98,7 @@ var (
 	applyTimeDesc   = desc("apply_seconds_total", "Time spent applying.")
 	backupDesc      = desc("backup_last_success_timestamp_seconds", "When the newest scheduled backup was made; 0: none yet.")
 	backupFailsDesc = desc("backup_failures_total", "Scheduled backups that failed.")
+	rewritesDesc    = desc("store_rewrites_total", "Times the store's file was found damaged while the node ran, and was written anew from memory.")
 	foldsDesc       = desc("checkpoint_folds_total", "Folds of applied changes into the store's file.", "outcome")
 	foldTimeDesc    = desc("checkpoint_fold_seconds_total", "Time spent folding.")
 	unfoldedDesc    = desc("checkpoint_unfolded_changes", "Applied changes that are in memory and the log only.")
@@ -108,7 +109,7 @@ var (
 	operatorsDesc   = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc     = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc       = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, leftBehindDesc, troublesDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, leftBehindDesc, troublesDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, rewritesDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported  = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -263,6 +264,7 @@ func (s sink) state(st checkpoint.Stats) {
 	s.counter(changesDesc, float64(st.Changes))
 	s.counter(refusedDesc, float64(st.Refused))
 	s.counter(applyTimeDesc, st.ApplyTime.Seconds())
+	s.counter(rewritesDesc, float64(st.Rewrites))
 	s.counter(foldsDesc, float64(st.Folds), "ok")
 	s.counter(foldsDesc, float64(st.FoldErrors), "error")
 	s.counter(foldTimeDesc, st.FoldTime.Seconds())

@@ -1,0 +1,55 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/eider-dns/eider/store"
+)
+
+// scrub reads the store's file whole now and then, until Close: what rots in it would be found at the next start else, when
+// memory, which has it all, is gone.
+func (f *FSM) scrub() {
+	defer f.stopped.Done()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-f.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	tick := time.NewTicker(f.options.VerifyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-f.done:
+			return
+		}
+		if err := f.store.Scrub(ctx); errors.Is(err, store.ErrDamaged) {
+			f.rewrite(err)
+		}
+	}
+}
+
+// rewrite puts a file written from memory in the place of a damaged one.
+func (f *FSM) rewrite(why error) {
+	f.foldMu.Lock()
+	defer f.foldMu.Unlock()
+	start := time.Now()
+	err := f.store.Rewrite(func(path string) {
+		if f.options.Keep != nil {
+			f.options.Keep(path, why)
+		}
+	})
+	if err != nil {
+		f.log.Error("store's file is damaged, and not written anew yet; answers go on from memory", slog.Any("err", errors.Join(why, err)))
+		return
+	}
+	f.stats.rewrites.Add(1)
+	f.log.Error("store's file was damaged, it was written anew from memory", slog.Any("err", why), slog.Uint64("index", f.store.Durable().Index), slog.Duration("took", time.Since(start)))
+}
