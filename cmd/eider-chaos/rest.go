@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -92,11 +93,17 @@ func (f *injection) written(b []byte) int {
 	return from + f.rnd.IntN(min(page, len(b)-from))
 }
 
+// spoil changes a file in place: what is a hole in it stays one, so that no damage takes space on a disk.
 func (f *injection) spoil(path string) (what string, err error) {
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) == 0 {
 		return "it was not there or empty", nil
 	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
 	switch f.rnd.IntN(4) {
 	case 0:
 		flips := 1 + f.rnd.IntN(3)
@@ -105,21 +112,22 @@ func (f *injection) spoil(path string) (what string, err error) {
 			i := f.written(b)
 			b[i] ^= 1 << f.rnd.IntN(8)
 			at = append(at, i)
+			if _, err := file.WriteAt(b[i:i+1], int64(i)); err != nil {
+				return "", err
+			}
 		}
-		what = fmt.Sprintf("a bit flipped at %v of %d", at, len(b))
+		return fmt.Sprintf("a bit flipped at %v of %d", at, len(b)), nil
 	case 1:
 		from := f.written(b) / page * page
 		to := min(from+page, len(b))
-		clear(b[from:to])
-		what = fmt.Sprintf("zeroes from %d to %d of %d", from, to, len(b))
+		_, err := file.WriteAt(make([]byte, to-from), int64(from))
+		return fmt.Sprintf("zeroes from %d to %d of %d", from, to, len(b)), err
 	case 2:
 		keep := f.written(b)
-		what = fmt.Sprintf("cut from %d to %d", len(b), keep)
-		b = b[:keep]
+		return fmt.Sprintf("cut from %d to %d", len(b), keep), file.Truncate(int64(keep))
 	default:
 		return "removed", os.Remove(path)
 	}
-	return what, os.WriteFile(path, b, 0o600)
 }
 
 // rejoin starts a node that lost something and waits until it has caught up. One

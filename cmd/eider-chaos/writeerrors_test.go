@@ -78,7 +78,7 @@ func writeErrors(t *testing.T, bin, logStore string) {
 	for _, tt := range []struct {
 		file   string
 		leader bool
-		wal    bool // only with segments
+		wal    bool                        // only with segments
 		write  func(other *eidertest.Node) // what has the file written, besides the changes
 	}{
 		{file: "raft.db"},
