@@ -61,8 +61,8 @@ func TestMappings(t *testing.T) {
 	}{
 		{"3a99e5c00000-3a99f8c00000 rw-p 00000000 00:00 0 ", true},
 		{"3a99e5c00000-3a99f8c00000 rw-p 00000000 00:00 0                          [anon: Go: heap]", true},
-		{"3a99e5c00000-3a99e5e00000 rw-p 00000000 00:00 0 ", false},                   // elsewhere
-		{"3a99e5c00000-3a99f8c00000 ---p 00000000 00:00 0 ", false},                   // reserved
+		{"3a99e5c00000-3a99e5e00000 rw-p 00000000 00:00 0 ", false},                    // elsewhere
+		{"3a99e5c00000-3a99f8c00000 ---p 00000000 00:00 0 ", false},                    // reserved
 		{"3a99e5c00000-3a99f8c00000 rw-s 00000000 fe:00 9988526   /x/store.db", false}, // a file
 		{"3a99e5c00000 rw-p", false},
 		{"", false},

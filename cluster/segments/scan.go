@@ -148,7 +148,7 @@ func (s *scan) cut(index uint64) {
 
 // skip passes over what cannot be read, up to a record that can.
 func (s *scan) skip(seg *segment, at int, found record) error {
-	ok := true
+	var ok bool
 	switch found.kind {
 	case kindEntries:
 		ok = s.lose(found.index, found.epoch)
