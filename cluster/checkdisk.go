@@ -190,8 +190,12 @@ func checkAside(dir string) (out []Finding) {
 	list, _ := os.ReadDir(filepath.Join(dir, QuarantineDir)) // there may be none
 	for _, e := range list {
 		if info, err := e.Info(); err == nil {
+			says := "put aside before"
+			if e.Name() == LeftBehindDir {
+				says = "left behind by a recovery of the cluster, it may hold changes nobody else has; yours to remove"
+			}
 			size := sizeOf(filepath.Join(dir, QuarantineDir, e.Name()), info)
-			out = append(out, Finding{File: QuarantineDir + "/" + e.Name(), OK: true, Says: fmt.Sprintf("put aside before, %d octets", size)})
+			out = append(out, Finding{File: QuarantineDir + "/" + e.Name(), OK: true, Says: fmt.Sprintf("%s, %d octets", says, size)})
 		}
 	}
 	list, _ = os.ReadDir(dir)

@@ -158,7 +158,7 @@ func (n *Node) tryComeBack() *run {
 		n.discard(to, a.Why)
 		return nil
 	}
-	if err := n.logAside(fmt.Errorf("%w at epoch %d; the checkpoint, up to index %d, is a beginning of the recovered history and stays", errSuperseded, to.Epoch, g.Applied)); err != nil {
+	if err := n.logAside(SetLeftBehind, fmt.Errorf("%w at epoch %d; the checkpoint, up to index %d, is a beginning of the recovered history and stays", errSuperseded, to.Epoch, g.Applied)); err != nil {
 		n.log.Warn("not rejoined yet", slog.Any("err", err))
 		return nil
 	}

@@ -146,7 +146,7 @@ func (in *inspector) notOfOneTime(identity identity) error {
 
 // discard puts aside what a recovery of the cluster left behind; the identity says so until the node is opened.
 func (in *inspector) discard(why string) error {
-	list, err := setLogAside(in.raftDir, errors.New(why), in.log)
+	list, err := setLogAside(SetLeftBehind, in.raftDir, errors.New(why), in.log)
 	in.found.Aside = append(in.found.Aside, list...)
 	if err != nil {
 		return fmt.Errorf("put the log aside, which %s: %w", why, err)
@@ -220,7 +220,7 @@ func (in *inspector) aside(name string, why error) error {
 	list := make([]Aside, 1)
 	var err error
 	if name == logFile {
-		list, err = setLogAside(in.raftDir, why, in.log)
+		list, err = setLogAside(SetAside, in.raftDir, why, in.log)
 	} else {
 		list[0], err = SetAside(in.dir, name, why, in.log)
 	}

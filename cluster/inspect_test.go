@@ -267,3 +267,26 @@ func TestDamagedTermOfAnEntryIsFound(t *testing.T) {
 		}
 	}
 }
+
+// What a recovery left behind may be all there is of a change: no bound and no full disk takes it away.
+func TestWhatWasLeftBehindStays(t *testing.T) {
+	dir := t.TempDir()
+	aside := func(set setter) Aside {
+		t.Helper()
+		must(t, os.WriteFile(filepath.Join(dir, "f"), []byte("f"), 0o600))
+		a, err := set(dir, "f", errors.New("why"), slog.New(slog.DiscardHandler))
+		must(t, err)
+		return a
+	}
+	left := aside(SetLeftBehind)
+	for range 2 * quarantineFiles {
+		aside(SetAside)
+		MakeRoom(dir, syscall.ENOSPC, slog.New(slog.DiscardHandler))
+	}
+	if list, err := os.ReadDir(filepath.Join(dir, QuarantineDir)); err != nil || len(list) != 1 {
+		t.Errorf("%d in quarantine, %v", len(list), err)
+	}
+	if _, err := os.Lstat(left.To); err != nil {
+		t.Error(err)
+	}
+}

@@ -16,6 +16,9 @@ import (
 const (
 	// QuarantineDir is the folder within the data directory that holds what was put aside.
 	QuarantineDir = "quarantine"
+	// LeftBehindDir is the folder within it of what is sound and was left behind by a recovery of the cluster: it may hold
+	// changes nobody else has, so that no bound takes it away, only a person.
+	LeftBehindDir = "left-behind"
 	// quarantineFiles and quarantineBytes bound what it keeps: the oldest goes first, the newest stays. On a full disk none does (MakeRoom).
 	quarantineFiles = 8
 	quarantineBytes = 1 << 30
@@ -36,9 +39,21 @@ type Aside struct {
 // SetAside moves a file of a data directory to quarantine/NAME-TIME, for a person to
 // look at, and says so in the log. It needs no space on the disk.
 func SetAside(dir, name string, why error, log *slog.Logger) (Aside, error) {
+	return setAside(dir, QuarantineDir, name, why, log)
+}
+
+// SetLeftBehind is SetAside for what goes to LeftBehindDir.
+func SetLeftBehind(dir, name string, why error, log *slog.Logger) (Aside, error) {
+	return setAside(dir, filepath.Join(QuarantineDir, LeftBehindDir), name, why, log)
+}
+
+// setter is SetAside or SetLeftBehind.
+type setter func(dir, name string, why error, log *slog.Logger) (Aside, error)
+
+func setAside(dir, to, name string, why error, log *slog.Logger) (Aside, error) {
 	at := time.Now().UTC()
 	a := Aside{File: name, Why: why.Error(), At: at}
-	folder := filepath.Join(dir, QuarantineDir)
+	folder := filepath.Join(dir, to)
 	a.To = filepath.Join(folder, name+"-"+at.Format(asideTime))
 	err := os.MkdirAll(folder, 0o700)
 	if err == nil {
@@ -52,7 +67,7 @@ func SetAside(dir, name string, why error, log *slog.Logger) (Aside, error) {
 		}
 	}
 	log.Error("file put aside", slog.String("file", name), slog.String("to", a.To), slog.Any("err", why))
-	if err := boundQuarantine(folder); err != nil {
+	if err := boundQuarantine(filepath.Join(dir, QuarantineDir)); err != nil {
 		log.Warn("files put aside before not removed", slog.Any("err", err))
 	}
 	return a, nil
@@ -86,7 +101,7 @@ type kept struct {
 	size int64
 }
 
-// putAside lists the files in quarantine, the newest first.
+// putAside lists the files in quarantine that need not stay, the newest first.
 func putAside(folder string) ([]kept, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +112,7 @@ func putAside(folder string) ([]kept, error) {
 	}
 	var all []kept
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
+		if info, err := e.Info(); err == nil && e.Name() != LeftBehindDir {
 			all = append(all, kept{e.Name(), info.ModTime(), sizeOf(filepath.Join(folder, e.Name()), info)})
 			if _, stamp, ok := cutLast(e.Name(), '-'); ok {
 				if at, err := time.Parse(asideTime, stamp); err == nil {
@@ -175,9 +190,9 @@ func cutLast(s string, sep byte) (before, after string, found bool) {
 	return s, "", false
 }
 
-// logAside puts the log of this node aside and remembers it for the status.
-func (n *Node) logAside(why error) error {
-	list, err := setLogAside(n.raftDir, why, n.log)
+// logAside puts the log of this node aside, as SetAside or SetLeftBehind do, and remembers it for the status.
+func (n *Node) logAside(set setter, why error) error {
+	list, err := setLogAside(set, n.raftDir, why, n.log)
 	n.mu.Lock()
 	n.aside = append(n.aside, list...)
 	n.mu.Unlock()
@@ -188,12 +203,12 @@ func (n *Node) logAside(why error) error {
 }
 
 // setLogAside puts the log in a folder aside, with the segments of its entries. raft.db goes first: segments without it do not count.
-func setLogAside(dir string, why error, log *slog.Logger) (list []Aside, err error) {
+func setLogAside(set setter, dir string, why error, log *slog.Logger) (list []Aside, err error) {
 	for _, name := range []string{logFile, walDir} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		a, err := SetAside(dir, name, why, log)
+		a, err := set(dir, name, why, log)
 		if err != nil {
 			return list, err
 		}

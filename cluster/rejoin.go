@@ -29,7 +29,7 @@ func (n *Node) fit(r *run) (*run, error) {
 	if closing := r.close(); closing != nil {
 		n.log.Warn("log not closed cleanly", slog.Any("err", closing))
 	}
-	if err := n.logAside(err); err != nil {
+	if err := n.logAside(SetAside, err); err != nil {
 		return nil, err
 	}
 	if r, err = n.openAgain(); err != nil {
@@ -48,7 +48,7 @@ func (n *Node) openLog() (*run, error) {
 	if n.alone() {
 		return nil, fmt.Errorf("%w: %w; this is the only node of its cluster, so that no other can give it back; `eider restore` takes a backup, moving %s away lets the node go on from its checkpoint, without what was answered since", ErrDamaged, err, logFile)
 	}
-	if err := n.logAside(err); err != nil {
+	if err := n.logAside(SetAside, err); err != nil {
 		return nil, err
 	}
 	return n.newRun()
@@ -61,7 +61,7 @@ func (n *Node) openAgain() (*run, error) {
 		if n.alone() {
 			return nil, err
 		}
-		if err := n.logAside(err); err != nil {
+		if err := n.logAside(SetAside, err); err != nil {
 			return nil, err
 		}
 	}

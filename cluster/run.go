@@ -373,7 +373,7 @@ func (n *Node) supervise(r *run) {
 			continue
 		}
 		n.setState(stateFailed, err.Error())
-		MakeRoom(n.dir, err, n.log)
+		n.makeRoom(err)
 		r, pause = n.reopen(r, pause)
 		if r == nil {
 			break
@@ -418,6 +418,14 @@ func (n *Node) reopen(r *run, pause time.Duration) (*run, time.Duration) {
 			return r, pause
 		}
 		n.setState(stateFailed, err.Error())
-		MakeRoom(n.dir, err, n.log)
+		n.makeRoom(err)
+	}
+}
+
+// makeRoom is MakeRoom in both folders of this node.
+func (n *Node) makeRoom(failed error) {
+	MakeRoom(n.dir, failed, n.log)
+	if n.raftDir != n.dir {
+		MakeRoom(n.raftDir, failed, n.log)
 	}
 }

@@ -27,7 +27,7 @@ that do not run are looked at. It shows what each holds and which holds most, an
 
 With --yes the node asked, or the best of the folders, becomes the only voter of the cluster, at the next
 epoch. Whatever its log holds counts from then on. The nodes of before are refused as they are; one
-that starts again comes back by itself, with what is a beginning of this history, or empty and its files in quarantine.
+that starts again comes back by itself, with what is a beginning of this history, or empty and its files in quarantine/left-behind.
 Be sure that the lost nodes are off: what they go on to agree on without this one would be lost.`,
 			"eider cluster recover -c cluster-config.json -n 2",
 			"eider cluster recover --yes -c cluster-config.json -n 2",

@@ -141,7 +141,7 @@ func (n *node) discardStore(path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	a, err := cluster.SetAside(filepath.Dir(path), storeFile, errors.New(n.found.Discard), n.log)
+	a, err := cluster.SetLeftBehind(filepath.Dir(path), storeFile, errors.New(n.found.Discard), n.log)
 	if err != nil {
 		return fmt.Errorf("put %s aside: %w", storeFile, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/eider-dns/eider/cluster"
 	"github.com/eider-dns/eider/cmd/eidertest"
 )
 
@@ -23,11 +24,17 @@ func epochOf(n *eidertest.Node) uint64 {
 	return m.Epoch
 }
 
+// asides counts the files put aside, those that were left behind by a recovery too.
 func asides(t *testing.T, n *eidertest.Node, file string) int {
 	t.Helper()
-	list, err := filepath.Glob(filepath.Join(n.DataDir, "quarantine", file+"-*"))
+	return len(putAside(t, n, file, "")) + len(putAside(t, n, file, cluster.LeftBehindDir))
+}
+
+func putAside(t *testing.T, n *eidertest.Node, file, folder string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(n.DataDir, cluster.QuarantineDir, folder, file+"-*"))
 	must(t, err)
-	return len(list)
+	return list
 }
 
 // One that was away holds a beginning of the history the cluster was recovered with. It comes back by itself, with what it has; while
@@ -131,7 +138,7 @@ func TestLeftBehindStartsAnew(t *testing.T) {
 		must(t, eidertest.Until("three vote again", func() bool { return voters(n) == "0 1 2" && epochOf(n) == 1 }))
 		waitData(t, n, "new.zone.test.", dns.TypeA, "192.0.2.3")
 		waitData(t, n, "left0.zone.test.", dns.TypeA)
-		if asides(t, n, "store.db") != 1 || asides(t, n, "raft.db") != 1 || !strings.Contains(n.Log(), "not a beginning of the recovered history") {
+		if len(putAside(t, n, "store.db", cluster.LeftBehindDir)) != 1 || len(putAside(t, n, "raft.db", cluster.LeftBehindDir)) != 1 || !strings.Contains(n.Log(), "not a beginning of the recovered history") {
 			t.Errorf("node %s did not put aside what it had:\n%s", n.ID, tail(n.Log(), 3000))
 		}
 		must(t, eidertest.Until("it is ready", func() bool { code, text := readyOf(n); return code == http.StatusOK && text == "ready" }))
