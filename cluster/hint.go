@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // The commit hint says up to where this node applied its own log. It is written
@@ -35,6 +36,8 @@ type hint struct {
 	at     uint64     // what the file says
 	want   uint64     // what it should say
 	failed atomic.Pointer[error]
+
+	writing atomic.Int64 // when the write under way began, Unix nanoseconds; 0: none
 }
 
 func openHint(dir string, log token) (*hint, error) {
@@ -133,7 +136,9 @@ func (h *hint) put(index uint64) error {
 	binary.BigEndian.PutUint64(b[4:], index)
 	copy(b[12:], h.log[:])
 	binary.BigEndian.PutUint32(b[28:], crc32.Checksum(b[:28], castagnoli))
+	h.writing.Store(time.Now().UnixNano())
 	_, err := h.file.WriteAt(b[:], 0)
+	h.writing.Store(0)
 	if err != nil {
 		h.failed.Store(&err)
 		return err

@@ -641,6 +641,27 @@ func TestHintComesBeforeWhatIsApplied(t *testing.T) {
 	}
 }
 
+// A disk that hangs may do so in the write of the hint, which applying waits for, and never in one of the log: nothing is
+// committed any more then, either.
+func TestHungHintIsAStall(t *testing.T) {
+	l := testLogs(t, config.LogBolt, Tuning{}, 0)
+	h, err := openHint(t.TempDir(), newToken())
+	must(t, err)
+	defer h.close()
+	l.hint = h
+	if _, _, hangs := l.hanging(); hangs {
+		t.Error("nothing is being written")
+	}
+	h.writing.Store(time.Now().Add(-time.Minute).UnixNano())
+	if file, _, _ := l.hanging(); file != hintFile || !l.stalled() || !l.degraded() {
+		t.Errorf("%q hangs", file)
+	}
+	must(t, h.write(1))
+	if l.stalled() {
+		t.Error("the write has ended")
+	}
+}
+
 // hintWatcher is a state machine that looks at the hint while it applies.
 type hintWatcher struct {
 	StateMachine

@@ -62,12 +62,17 @@ type logStore struct {
 	snapshot      func() (index, term uint64) // the newest; nil: none
 	failed        chan error                  // one write error; raft must be restarted from disk
 
+	hint     *hint        // written before what is committed is applied; nil: not watched
 	writing  atomic.Int64 // when the write under way began, Unix nanoseconds; 0: none
 	broken   atomic.Bool
 	bytes    atomic.Int64 // appended since the last snapshot
 	size     atomic.Int64 // a guess at the octets in the log
 	appended atomic.Uint64
 	slowest  atomic.Int64 // longest StoreLogs, nanoseconds
+
+	// What the log holds, for those who may not wait for a disk: a commit that hangs keeps readers of bbolt waiting, too.
+	first atomic.Uint64 // with segments there may be some before
+	end   atomic.Pointer[logEnd]
 
 	tagging sync.Mutex // guards tag once Raft runs
 	tag     logTag     // as it is in bolt
@@ -137,10 +142,25 @@ func (l *logStore) close() error {
 	return errors.Join(err, l.segments.Close(), l.bolt.Close())
 }
 
-// stalled says whether a write has been under way for too long.
+// stalled says whether a write has been under way for too long, to the log, or to the commit hint, which applying waits for.
 func (l *logStore) stalled() bool {
-	began := l.writing.Load()
-	return began != 0 && time.Since(time.Unix(0, began)) > l.tuning.StallAfter
+	_, _, hangs := l.hanging()
+	return hangs
+}
+
+// hanging is the file a write to which has been under way for too long, and since when.
+func (l *logStore) hanging() (file string, since time.Time, ok bool) {
+	late := func(began int64) bool {
+		since = time.Unix(0, began)
+		return began != 0 && time.Since(since) > l.tuning.StallAfter
+	}
+	if late(l.writing.Load()) {
+		return logFile, since, true
+	}
+	if l.hint != nil && late(l.hint.writing.Load()) {
+		return hintFile, since, true
+	}
+	return "", time.Time{}, false
 }
 
 // degraded says whether the last write failed, or hangs.
@@ -194,6 +214,33 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 	l.bytes.Add(int64(n))
 	l.size.Add(int64(n))
 	l.appended.Add(uint64(len(entries)))
+	l.first.CompareAndSwap(0, entries[0].Index)
+	end := entries[len(entries)-1]
+	l.end.Store(&logEnd{end.Index, end.Term})
+	return nil
+}
+
+// logEnd is the last entry of the log.
+type logEnd struct{ index, term uint64 }
+
+// lookAtEnds reads first and end. An empty log has 0 for all.
+func (l *logStore) lookAtEnds() error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		return err
+	}
+	var e raft.Log
+	if last > 0 {
+		if err := l.LogStore.GetLog(last, &e); err != nil {
+			return fmt.Errorf("read entry %d of the log: %w", last, err)
+		}
+	}
+	l.first.Store(first)
+	l.end.Store(&logEnd{last, e.Term})
 	return nil
 }
 
@@ -225,6 +272,9 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 	}
 	if high >= last {
 		err := l.timed(func() error { return l.cut(low, high) })
+		if err == nil {
+			err = l.lookAtEnds()
+		}
 		if err != nil {
 			l.fail(fmt.Errorf("delete the end of the log: %w", err))
 		}
@@ -244,6 +294,7 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 		size := l.size.Load()
 		l.size.Add(-size * int64(to-low+1) / int64(entries))
 		low = to + 1
+		l.first.Store(low)
 		if l.ctx.Err() != nil {
 			return nil // what is left goes with the next snapshot
 		}

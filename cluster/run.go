@@ -85,6 +85,10 @@ func (n *Node) raftConfig() *raft.Config {
 // start starts Raft and everything that depends on it.
 func (r *run) start() error {
 	n := r.n
+	r.logs.hint = n.machine.hint
+	if err := r.logs.lookAtEnds(); err != nil {
+		return err
+	}
 	r.stream = newStream(n.port)
 	c := n.raftConfig()
 	r.trans = newTransport(r.stream, r.logs, &raft.NetworkTransportConfig{Logger: c.Logger, MsgpackUseNewTimeFormat: true})

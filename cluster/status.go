@@ -117,10 +117,11 @@ func (n *Node) status() Status {
 	state := r.raft.State()
 	s.State = stateName(state)
 	s.Term, s.Commit, s.LastIndex = r.raft.CurrentTerm(), r.raft.CommitIndex(), r.raft.LastIndex()
-	s.FirstIndex, _ = r.logs.FirstIndex() // 0 while closing
-	var end raft.Log
-	if err := r.logs.GetLog(s.LastIndex, &end); err == nil {
-		s.LastTerm = end.Term
+	s.FirstIndex = r.logs.first.Load()
+	if end := r.logs.end.Load(); end.index == s.LastIndex {
+		s.LastTerm = end.term
+	} else if at, term := r.logs.snapshot(); at == s.LastIndex {
+		s.LastTerm = term
 	}
 	c := r.raft.GetConfiguration().Configuration()
 	s.Voters = countVoters(c)

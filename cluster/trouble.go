@@ -12,9 +12,9 @@ import (
 func (n *Node) troubles() []string {
 	var out []string
 	if r := n.running.Load(); r != nil {
-		switch began := r.logs.writing.Load(); {
-		case r.logs.stalled() && began != 0:
-			out = append(out, fmt.Sprintf("a write to %s has not ended for %v; this node neither leads nor takes entries until it does", logFile, time.Since(time.Unix(0, began)).Round(100*time.Millisecond)))
+		switch file, since, hangs := r.logs.hanging(); {
+		case hangs:
+			out = append(out, fmt.Sprintf("a write to %s has not ended for %v; this node neither leads nor takes entries until it does", file, time.Since(since).Round(100*time.Millisecond)))
 		case r.logs.broken.Load():
 			out = append(out, "the last write to "+logFile+" failed; it is tried again")
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,6 +127,9 @@ func TestHungDisk(t *testing.T) {
 	sameStores(t, c)
 }
 
+// hangs is what a node says whose disk hangs, in whichever write that was.
+var hangs = regexp.MustCompile(`a write to (raft\.db|commit-hint) has not ended for`)
+
 // hangLeader has the disk of the leader hang, and tells when another node led.
 func hangLeader(t *testing.T, c *eidertest.Cluster, try int) time.Duration {
 	t.Helper()
@@ -137,6 +141,19 @@ func hangLeader(t *testing.T, c *eidertest.Cluster, try int) time.Duration {
 	})
 	must(t, err)
 
+	// Changes go on as the disk begins to hang, so that any of the writes they need may be the one that does.
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = other.Line(fmt.Sprintf("ADD: t%d-%d.zone.test A 192.0.2.9", try, i))
+			}
+		}
+	}()
 	thaw := freeze(t, leader)
 	began := time.Now()
 	change := make(chan bool, 1)
@@ -149,18 +166,24 @@ func hangLeader(t *testing.T, c *eidertest.Cluster, try int) time.Duration {
 		return other.Get("/v1/status", &s) == nil && s.Leader != "" && s.Leader != leader.ID
 	}))
 	took := time.Since(began)
+	close(stop)
+	<-stopped
 	done := <-change
 	must(t, eidertest.Until("a change while the disk hangs", func() bool {
 		got, err := other.Line(fmt.Sprintf("ADD: meanwhile%d.zone.test A 192.0.2.9", try))
 		return err == nil && (strings.HasPrefix(got, "OK") || strings.HasPrefix(got, "UNCHANGED"))
 	}))
-	must(t, eidertest.Until("/ready says 200 and what hangs", func() bool {
-		code, text := readyOf(leader)
-		return code == http.StatusOK && strings.Contains(text, "but a write to raft.db has not ended for")
-	}))
+	var code int
+	var text string
+	if err := eidertest.Until("/ready says 200 and what hangs", func() bool {
+		code, text = readyOf(leader)
+		return code == http.StatusOK && hangs.MatchString(text)
+	}); err != nil {
+		t.Fatalf("%v: it says %d, %s", err, code, text)
+	}
 	must(t, eidertest.Until("cluster status says it", func() bool {
 		out, err := c.Run("cluster", "status", "--socket", other.Socket)
-		return err == nil && strings.Contains(out, "node "+leader.ID+": a write to raft.db has not ended for")
+		return err == nil && hangs.MatchString(out) && strings.Contains(out, "node "+leader.ID+": a write to ")
 	}))
 	if figure(t, leader, "eider_disk_troubles") == 0 {
 		t.Error("its metrics do not show it")
