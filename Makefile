@@ -83,7 +83,7 @@ fuzz-short: ## every fuzz target for 3 seconds
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=3s
 
 CHAOS ?= 3m
-MUTANT ?= 30s
+MUTANT ?= 60s
 
 chaos: build ## real clusters under faults for CHAOS (3m), every change accounted for; SEED=n repeats a schedule
 	$(GO) run ./cmd/eider-chaos -eider $(BIN)/eider -duration $(CHAOS) -seed $(or $(SEED),0)
