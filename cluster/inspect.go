@@ -385,10 +385,8 @@ func (f *logFacts) readSegments(dir string) error {
 	if err != nil {
 		return err
 	}
-	first, err1 := s.FirstIndex()
-	last, err2 := s.LastIndex()
-	f.first, f.last = first, last
-	return errors.Join(err1, err2, s.Close())
+	f.first, f.last, err = span(s)
+	return errors.Join(err, s.Close())
 }
 
 func (f *logFacts) note(bucket, key, value []byte) error {

@@ -204,11 +204,7 @@ func (l *logStore) toBolt() error {
 
 // carry copies all entries of a log into one that has none.
 func carry(to, from raft.LogStore) (n int, err error) {
-	first, err := from.FirstIndex()
-	if err != nil {
-		return 0, err
-	}
-	last, err := from.LastIndex()
+	first, last, err := span(from)
 	if err != nil || last == 0 {
 		return 0, err
 	}
@@ -234,11 +230,7 @@ func carry(to, from raft.LogStore) (n int, err error) {
 
 // dropBolt deletes entries in raft.db that are in segments, or were being carried from there.
 func (l *logStore) dropBolt() error {
-	first, err := l.bolt.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.bolt.LastIndex()
+	first, last, err := span(l.bolt)
 	if err != nil {
 		return err
 	}
@@ -291,11 +283,7 @@ func (l *logStore) rolled() error {
 // cut deletes entries. What is noted of the log's reach goes back before its end does.
 func (l *logStore) cut(low, high uint64) error {
 	if l.segments != nil {
-		first, err := l.segments.FirstIndex()
-		if err != nil {
-			return err
-		}
-		last, err := l.segments.LastIndex()
+		first, last, err := span(l.segments)
 		if err != nil {
 			return err
 		}

@@ -223,13 +223,17 @@ func (l *logStore) StoreLogs(entries []*raft.Log) error {
 // logEnd is the last entry of the log.
 type logEnd struct{ index, term uint64 }
 
+// span is the first and the last index of a log; an empty one has 0 for both.
+func span(logs raft.LogStore) (first, last uint64, err error) {
+	if first, err = logs.FirstIndex(); err == nil {
+		last, err = logs.LastIndex()
+	}
+	return first, last, err
+}
+
 // lookAtEnds reads first and end. An empty log has 0 for all.
 func (l *logStore) lookAtEnds() error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
+	first, last, err := span(l)
 	if err != nil {
 		return err
 	}
@@ -262,11 +266,7 @@ func (l *logStore) fail(err error) {
 // transaction, or a crash would leave a hole; a prefix (behind a snapshot) goes in slices from
 // the bottom, and only as far as the log may shrink.
 func (l *logStore) DeleteRange(low, high uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
+	first, last, err := span(l)
 	if err != nil {
 		return err
 	}
@@ -307,11 +307,7 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 // with the cluster's: the last of them may never have been committed, and this
 // node would send them to others once it leads, and start over a gap.
 func (l *logStore) dropStale(index uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
+	first, last, err := span(l)
 	if err != nil || last == 0 || last >= index {
 		return err
 	}
@@ -322,11 +318,7 @@ func (l *logStore) dropStale(index uint64) error {
 // dropRotten drops the beginning of the log up to the last damaged entry that is in the checkpoint, too. It could not be sent
 // to a node that is behind, which then waits for ever; now it gets a snapshot.
 func (l *logStore) dropRotten(durable uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
+	first, last, err := span(l)
 	if err != nil {
 		return err
 	}

@@ -196,11 +196,7 @@ func logOf(dir string, id identity, durable uint64) (lost bool, err error) {
 // lastOf finds the end of a log with its checkpoint, and the newest configuration in either.
 func lastOf(logs raft.LogStore, at Checkpoint) (index, term uint64, config []byte, err error) {
 	index, term, config = at.Index, at.Term, at.Configuration
-	first, err := logs.FirstIndex()
-	if err != nil {
-		return index, term, config, err
-	}
-	last, err := logs.LastIndex()
+	first, last, err := span(logs)
 	if err != nil || last <= at.Index {
 		return index, term, config, err
 	}

@@ -17,14 +17,7 @@ func TestREADMEInit(t *testing.T) {
 	if _, err := exec.LookPath("dig"); err != nil {
 		t.Skip("dig is not installed")
 	}
-	readme, err := os.ReadFile("../../README.md")
-	must(t, err)
-	_, after, ok := strings.Cut(string(readme), "<!-- init:")
-	_, after, ok2 := strings.Cut(after, "```sh\n")
-	block, _, ok3 := strings.Cut(after, "```")
-	if !ok || !ok2 || !ok3 {
-		t.Fatal("README.md has no block \"init\" any more")
-	}
+	block := readmeBlock(t, "init:")
 	ports, err := eidertest.FreePorts(9)
 	must(t, err)
 	p := func(i int) string { return strconv.Itoa(ports[i]) }

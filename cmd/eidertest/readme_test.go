@@ -39,22 +39,29 @@ func runBlock(t *testing.T, name string) string {
 	return string(out)
 }
 
+// readmeBlock is the block of README.md behind the comment that begins with marker.
+func readmeBlock(t *testing.T, marker string) string {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	must(t, err)
+	_, rest, ok := strings.Cut(string(readme), "<!-- "+marker)
+	_, rest, ok2 := strings.Cut(rest, " -->\n```")
+	_, rest, ok3 := strings.Cut(rest, "\n") // behind the language
+	block, _, ok4 := strings.Cut(rest, "```\n")
+	if !ok || !ok2 || !ok3 || !ok4 {
+		t.Fatalf("README.md has no block %q any more", marker)
+	}
+	return block
+}
+
 // blockCommand is what runs blocks of README.md one after the other, and then the lines in after.
 func blockCommand(t *testing.T, after string, names ...string) (cmd *exec.Cmd, swap func(string) string) {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	must(t, err)
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	must(t, err)
 	blocks := ""
 	for _, name := range names {
-		_, after, ok := strings.Cut(string(readme), "<!-- "+name+":")
-		_, after, ok2 := strings.Cut(after, "```sh\n")
-		block, _, ok3 := strings.Cut(after, "```")
-		if !ok || !ok2 || !ok3 {
-			t.Fatalf("README.md has no block %q any more", name)
-		}
-		blocks += block
+		blocks += readmeBlock(t, name+":")
 	}
 	ports, err := eidertest.FreePorts(48) // of all examples
 	must(t, err)

@@ -36,7 +36,7 @@ func TestSecondariesFollowBack(t *testing.T) {
 	secret := ""
 	var last []string // what names the addresses to tell
 	swap := strings.NewReplacer("example.com", "zone.test", "198.51.100.7%", fmt.Sprintf("127.0.0.1@%d%%", ports[0]), "198.51.100.8%", fmt.Sprintf("127.0.0.1@%d%%", ports[1]))
-	for line := range strings.Lines(readmeCommands(t, "transfers")) {
+	for line := range strings.Lines(readmeBlock(t, "transfers:")) {
 		line, _, _ = strings.Cut(line, "#")
 		args := strings.Fields(swap.Replace(strings.TrimPrefix(line, "eider ")))
 		out := run(t, c, args...)
@@ -145,20 +145,6 @@ func TestSecondariesFollowBack(t *testing.T) {
 	if again <= serial || !strings.Contains(content, "new.zone.test.") || strings.Contains(content, "www.zone.test.") {
 		t.Errorf("made again after serial %d with %d:\n%s", serial, again, content)
 	}
-}
-
-// readmeCommands are the lines of the block of README.md behind a marker that says which test runs it.
-func readmeCommands(t *testing.T, marker string) string {
-	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
-	must(t, err)
-	_, after, ok := strings.Cut(string(readme), "<!-- "+marker+":")
-	_, after, ok2 := strings.Cut(after, "```sh\n")
-	block, _, ok3 := strings.Cut(after, "```")
-	if !ok || !ok2 || !ok3 {
-		t.Fatalf("README.md has no block %q", marker)
-	}
-	return block
 }
 
 // Strangers who send NOTIFY do not learn which names are zones here, or secondary.

@@ -414,20 +414,6 @@ func TestSecondaries(t *testing.T) {
 	}
 }
 
-// readmeBlock is the block of README.md behind a marker.
-func readmeBlock(t *testing.T, marker string) string {
-	t.Helper()
-	b, err := os.ReadFile("../../README.md")
-	must(t, err)
-	_, rest, ok := strings.Cut(string(b), "<!-- "+marker+" -->\n```")
-	_, rest, more := strings.Cut(rest, "\n")
-	block, _, ends := strings.Cut(rest, "```\n")
-	if !ok || !more || !ends {
-		t.Fatalf("README.md has no block %q", marker)
-	}
-	return block
-}
-
 // What external-dns does: an update at one node, then the zone listed by a signed AXFR at
 // another, which must show it; unsigned, and with a key for updates alone, it is refused.
 func TestListAfterUpdate(t *testing.T) {
