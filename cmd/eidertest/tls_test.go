@@ -165,7 +165,7 @@ func TestTLSNothingElseGetsAnAnswer(t *testing.T) {
 			answered := false
 			if err == nil {
 				defer conn.Close()
-				answered = greets(conn)
+				answered = greets(conn, "1")
 			}
 			if id := "1"; answered != tt.ok {
 				t.Errorf("answered as node %s: %v, want %v", id, answered, tt.ok)
@@ -194,11 +194,12 @@ func TestTLSNothingElseGetsAnAnswer(t *testing.T) {
 	wantLine(t, node, "ADD: after.zone.test A 192.0.2.1", "OK")
 }
 
-// greets sends the first frame of a node "1" and tells whether a node answers.
-func greets(conn net.Conn) bool {
+// greets sends the first frame of a node that wants in and tells whether a node answers.
+func greets(conn net.Conn, id string) bool {
 	conn.SetDeadline(time.Now().Add(eidertest.Patience))
 	frame := append([]byte("EIDR\x01j"), make([]byte, 16+8+16)...)
-	if _, err := conn.Write(append(frame, 1, '1')); err != nil {
+	frame = append(frame, byte(len(id)))
+	if _, err := conn.Write(append(frame, id...)); err != nil {
 		return false
 	}
 	answer := make([]byte, 4)
