@@ -35,6 +35,12 @@ const (
 	bucketSize = 1024
 	// bucketSparse is the mean size below which buckets are put together again.
 	bucketSparse = bucketSize / 4
+	// bucketCrowded is the size from which on a bucket gives its garbage away at once: a zone that is made anew over and over
+	// leaves entries for the same names, so in the same buckets, faster than the sweep comes by.
+	bucketCrowded = 16 * bucketSize
+	// bucketFull is the size from which on RRsets are left to the tree: a name may be in as many contents as it has
+	// ancestors, and in loads beside them.
+	bucketFull = maxBucket / 8
 	// sweepStep is how many buckets a commit looks for garbage in, beside one for each name it changed.
 	sweepStep = 16
 )
@@ -208,7 +214,16 @@ func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
 	h := hashName(key)
 	b := at(h, x.buckets)
 	p := x.bucket(b)
+	if len(p) > bucketCrowded && len(x.dead)+len(x.deadNext) > 0 {
+		if q := p.filter(x.alive); len(q) != len(p) {
+			x.set(b, q)
+			p = q
+		}
+	}
 	i, _ := p.find(h, zone, key)
+	if zone != 0 && e != nil && len(p)+len(e) > bucketFull {
+		e = appendEntryHeader(nil, zone, key, moreInTree)
+	}
 	switch {
 	case i >= 0 && e != nil && p.same(i, e): // most often that of a zone, of which only the serial has changed
 	case i >= 0:
@@ -219,6 +234,9 @@ func (x *indexer) put(zone uint32, key, e []byte) (had bool) {
 	x.balance()
 	return i >= 0
 }
+
+// alive tells whether an entry is of a content that is there.
+func (x *indexer) alive(_ uint64, zone uint32) bool { return !x.dead[zone] && !x.deadNext[zone] }
 
 // set puts a bucket in its place, which this turn may change.
 func (x *indexer) set(b uint32, p bucket) {
@@ -267,8 +285,7 @@ func (x *indexer) split() {
 func (x *indexer) join() {
 	n := x.buckets - 1
 	from := n - 1<<(bits.Len32(n)-1)
-	keep := func(_ uint64, zone uint32) bool { return !x.dead[zone] }
-	p, q := x.bucket(from).filter(keep), x.bucket(n).filter(keep)
+	p, q := x.bucket(from).filter(x.alive), x.bucket(n).filter(x.alive)
 	x.set(n, nil)
 	x.buckets--
 	x.set(from, p.with(q))
@@ -286,7 +303,7 @@ func (x *indexer) collect(steps int) {
 			continue
 		}
 		p := x.bucket(x.sweep)
-		if q := p.filter(func(_ uint64, zone uint32) bool { return !x.dead[zone] }); len(q) != len(p) {
+		if q := p.filter(x.alive); len(q) != len(p) {
 			x.set(x.sweep, q)
 		}
 		x.sweep++
