@@ -53,6 +53,9 @@ var Rules = []Rule{
 		Name: "name of * that another wildcard stands in for",
 		Why:  "RFC 4592 section 2.1.3: such a name that is not there is one like any other, so the whole proof goes with it (RFC 4035 section 3.1.3.3, RFC 5155 sections 7.2.5 and 7.2.6); Knot and NSD leave out some or all",
 		Match: func(c *Case, parts []Part) bool {
+			if slices.Contains(parts, InGlue) { // where the alias of the wildcard leads to a cut
+				return only(parts, InAuth, InGlue) && c.madeGlue() && c.starred() && c.within(Authority)
+			}
 			return c.likewise(parts, InAuth) && c.starred() && c.within(Authority)
 		},
 	},
