@@ -17,15 +17,17 @@ const (
 	madvCollapse = 25
 	// maxCollapse bounds the work: no heap of ours has more huge pages.
 	maxCollapse = 1 << 15
+	// hugeSetting is where the operator says whether there are to be huge pages.
+	hugeSetting = "/sys/kernel/mm/transparent_hugepage/enabled"
 	// hugeUse is how many of the 512 small pages must be in use: what is not would be, afterwards.
 	hugeUse = 480
 )
 
 // collapseHeap puts huge pages beneath those parts of the runtime's heap that are wholly in use: of the mapping that holds
 // the address inside, which is all of it but for more than a process has. It is a wish: where the kernel
-// cannot, or is told never to, nothing changes.
+// cannot, or the operator has said "never", nothing changes.
 func collapseHeap(inside unsafe.Pointer) {
-	if os.Getpagesize() != smallPage {
+	if os.Getpagesize() != smallPage || !hugeWanted(hugeSetting) {
 		return
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -56,6 +58,13 @@ func collapseHeap(inside unsafe.Pointer) {
 			}
 		}
 	}
+}
+
+// hugeWanted tells whether the file of the setting, "always [madvise] never", chooses anything but never. MADV_COLLAPSE itself
+// goes by no such setting, and whoever has memory counted or moved pages wants it kept.
+func hugeWanted(file string) bool {
+	b, err := os.ReadFile(file)
+	return err == nil && !bytes.Contains(b, []byte("[never]"))
 }
 
 // mapping reads a line of /proc/PID/maps; ok if it is memory of no file that holds the address inside.

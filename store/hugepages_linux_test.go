@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -43,6 +44,9 @@ func TestALargeStoreGetsHugePages(t *testing.T) {
 	if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, at, hugePage, madvCollapse); errno != 0 {
 		t.Skipf("this kernel gives no huge pages: %v", errno)
 	}
+	if !hugeWanted(hugeSetting) {
+		t.Skip("the operator wants no huge pages")
+	}
 	s := open(t)
 	fill(t, s, 60_000)
 	before := hugeKB(t)
@@ -51,6 +55,22 @@ func TestALargeStoreGetsHugePages(t *testing.T) {
 	}
 	if after := hugeKB(t); after < before+hugePage>>10 {
 		t.Errorf("%d KiB in huge pages after the fold, %d before", after, before)
+	}
+}
+
+// What the kernel does not look at for MADV_COLLAPSE counts all the same: "never" is never.
+func TestHugePagesAsTheOperatorSays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "enabled")
+	for text, want := range map[string]bool{"[always] madvise never\n": true, "always [madvise] never\n": true, "always madvise [never]\n": false} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := hugeWanted(file); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+	if hugeWanted(filepath.Join(t.TempDir(), "enabled")) {
+		t.Error("a kernel without the setting")
 	}
 }
 
