@@ -90,7 +90,7 @@ func (s *Server) aside(w *scratch, packet []byte, from netip.AddrPort, t Transpo
 	if code == rcodeSuccess && w.query.transfer(t) && s.o.Transfer != nil && s.admits(w.from) {
 		return s.o.Transfer(packet, from, t == TCP, send)
 	}
-	if w.query.opcode == opcodeNotify && s.o.Notify != nil {
+	if w.query.opcode == opcodeNotify && s.o.Notify != nil && code != rcodeBadVers {
 		if reply := s.o.Notify(packet, from, t == TCP); reply != nil {
 			err = send(reply)
 		}

@@ -280,6 +280,35 @@ func TestTransfersAreHandedOn(t *testing.T) {
 	}
 }
 
+// RFC 6891 section 6.1.3: a NOTIFY with an unknown version of EDNS reaches nobody, and is told the known one; signed, if it was.
+func TestNotifyOfAnotherVersion(t *testing.T) {
+	var handed atomic.Int64
+	notify := func(p []byte, _ netip.AddrPort, _ bool) []byte { handed.Add(1); return turned(p) }
+	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, Notify: notify, Access: withKeys(t)})
+	for _, version := range []uint8{0, 1} {
+		for _, key := range []string{"", "good."} {
+			m := new(dns.Msg).SetNotify("example.org.")
+			m.SetEdns0(1232, false)
+			m.IsEdns0().SetVersion(version)
+			packet, err := m.Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key != "" {
+				packet, _ = signedQuery(t, m, key, keySecret, time.Now())
+			}
+			before := handed.Load()
+			r := new(dns.Msg)
+			if err := r.Unpack(exchangeRaw(t, "udp", addrs[0].String(), packet)); err != nil {
+				t.Fatal(err)
+			}
+			if taken := handed.Load() > before; taken != (version == 0) || version == 1 && (r.Rcode != dns.RcodeBadVers || (r.IsTsig() != nil) != (key != "")) {
+				t.Errorf("version %d, key %q: handed on %v, answered\n%v", version, key, taken, r)
+			}
+		}
+	}
+}
+
 // RFC 7314: an SOA question with EXPIRE is told how long the zone is good for: what the SOA says of one that is
 // primary here (section 3), what is left of a secondary one's (section 4).
 func TestExpireOption(t *testing.T) {

@@ -95,6 +95,9 @@ func (m *query) header(p []byte) (drop dropReason) {
 
 // parse reads what follows the header in one pass. It keeps parts of p.
 func (m *query) parse(p []byte) rcode {
+	if m.opcode != opcodeQuery {
+		return m.parseOther(p)
+	}
 	switch binary.BigEndian.Uint16(p[4:]) { // RFC 9619
 	case 0:
 		return m.parseCookieOnly(p)
@@ -102,26 +105,48 @@ func (m *query) parse(p []byte) rcode {
 	default:
 		return rcodeFormErr
 	}
+	at := m.readQuestion(p)
+	if at < 0 {
+		return rcodeFormErr
+	}
+	return m.records(p, at)
+}
+
+// readQuestion reads the one question there is, and gives where it ends; -1 if it makes no sense.
+func (m *query) readQuestion(p []byte) int {
 	at := nameEnd(p, headerSize)
 	if at < 0 || at+4 > len(p) {
-		return rcodeFormErr
+		return -1
 	}
 	m.q.Name = p[headerSize:at]
 	m.q.Type = record.Type(binary.BigEndian.Uint16(p[at:]))
 	m.class = binary.BigEndian.Uint16(p[at+2:])
 	at += 4
 	m.question = at - headerSize
-	if m.opcode != opcodeQuery {
-		return rcodeNotImp // the other sections have their own rules there
+	return at
+}
+
+// parseOther reads a message of another opcode, which is not implemented here however many questions it has:
+// those of some have none (RFC 8490 section 5.4). EDNS is understood in all (RFC 6891 section 7).
+func (m *query) parseOther(p []byte) rcode {
+	at := headerSize
+	switch binary.BigEndian.Uint16(p[4:]) {
+	case 0:
+	case 1:
+		if at = m.readQuestion(p); at < 0 {
+			return rcodeNotImp
+		}
+	default:
+		return rcodeNotImp
 	}
-	return m.records(p, at)
+	if m.records(p, at) == rcodeBadVers {
+		return rcodeBadVers
+	}
+	return rcodeNotImp
 }
 
 // parseCookieOnly reads a query without a question, which is one if it has a cookie.
 func (m *query) parseCookieOnly(p []byte) rcode {
-	if m.opcode != opcodeQuery {
-		return rcodeFormErr
-	}
 	code := m.records(p, headerSize)
 	if m.cookieOnly = code == rcodeSuccess && m.cookie != nil; code == rcodeSuccess && !m.cookieOnly {
 		return rcodeFormErr

@@ -248,6 +248,31 @@ func TestTCPGarbageEndsTheConnection(t *testing.T) {
 	}
 }
 
+// What ends a connection does not take away the answers to what came before it.
+func TestTCPGarbageBehindQueries(t *testing.T) {
+	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
+	reply := frame(t, addressQuery("www.example.org."))
+	reply[4] |= 0x80
+	for _, garbage := range [][]byte{{0, 0}, {0, 3, 1, 2, 3}, reply} {
+		c := dial(t, addrs[0])
+		var all []byte
+		for range 3 {
+			all = append(all, frame(t, addressQuery("www.example.org."))...)
+		}
+		if _, err := c.Write(append(all, garbage...)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if _, err := readReply(c); err != nil {
+				t.Fatalf("before % x: reply %d: %v", garbage, i, err)
+			}
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("% x got an answer", garbage)
+		}
+	}
+}
+
 func TestTCPIdleConnectionsAreClosed(t *testing.T) {
 	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}, TCPIdle: 50 * time.Millisecond})
 	for _, sent := range []string{"", "\x00", "\x00\x40half"} {

@@ -129,8 +129,9 @@ func (s *Server) answerAll(c *client, b []byte) (used int, ok bool) {
 			}
 			continue
 		}
-		if reply == nil {
-			return used, false // not a query: nothing good will follow
+		if reply == nil { // not a query: nothing good will follow
+			s.flush(c, w) // what came before has its answers
+			return used, false
 		}
 		w.stream = binary.BigEndian.AppendUint16(w.stream, uint16(len(reply)))
 		w.stream = append(w.stream, reply...)

@@ -315,6 +315,24 @@ func TestNotifyTellsStrangersNothing(t *testing.T) {
 	}
 }
 
+// RFC 6891 section 6.1.1: who sends an OPT gets one back, in the answer to a NOTIFY, too.
+func TestNotifyWithEDNS(t *testing.T) {
+	b := openBench(t, nil)
+	for _, edns := range []bool{false, true} {
+		m := new(dns.Msg).SetNotify("z.test.")
+		if edns {
+			m.SetEdns0(1232, false)
+		}
+		packed, err := m.Pack()
+		must(t, err)
+		reply := new(dns.Msg)
+		must(t, reply.Unpack(b.puller.Notify(packed, netip.MustParseAddrPort("192.0.2.9:53"), false)))
+		if got := reply.IsEdns0() != nil; got != edns {
+			t.Errorf("OPT sent: %v; back: %v", edns, got)
+		}
+	}
+}
+
 // The cost of one look over many zones that do not change, a second after the one before.
 func BenchmarkIdle(b *testing.B) {
 	const zones = 10_000

@@ -66,6 +66,10 @@ func (p *Puller) Notify(packet []byte, from netip.AddrPort, _ bool) []byte {
 	if end == headerSize {
 		clear(reply[4:6])
 	}
+	if _, edns := tsig.OPT(packet); edns { // RFC 6891 section 6.1.1
+		reply[11] = 1
+		reply = append(reply, optNone...)
+	}
 	if signed != nil {
 		return signed.Sign(reply, p.o.Now())
 	}

@@ -212,7 +212,7 @@ func parse(msg []byte, at int) (*Request, error) {
 	return r, nil
 }
 
-// check is RFC 8945 sections 5.2.1 to 5.2.3, in their order.
+// check is RFC 8945 sections 5.2.1 to 5.2.4, in their order.
 func (r *Request) check(msg []byte, end int, find Find, now time.Time) {
 	key := find(r.keyName)
 	if key == nil || r.algorithm != table[key.Algorithm].name { // a key has one algorithm
@@ -233,10 +233,10 @@ func (r *Request) check(msg []byte, end int, find Find, now time.Time) {
 	allowed := uint64(min(r.fudge, maxFudge))
 	at := uint64(max(now.Unix(), 0))
 	switch {
-	case len(r.mac) < key.MinMAC:
-		r.Error = BadTrunc
 	case at > r.time+allowed || r.time > at+allowed:
 		r.Error = BadTime
+	case len(r.mac) < key.MinMAC:
+		r.Error = BadTrunc
 	}
 }
 

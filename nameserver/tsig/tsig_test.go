@@ -126,6 +126,7 @@ func TestVerify(t *testing.T) {
 		{"RFC 8945 5.2.3: the time is looked at after the MAC", signed(t, "k.example.", dns.HmacSHA256, secret[1:], now.Add(-time.Hour)), finding(k), now, BadSig, false},
 		{"RFC 8945 5.2.2.1: cut as the key allows", cut(16), finding(short), now, NoError, false},
 		{"RFC 8945 5.2.2.1: cut more than the key allows", cut(16), finding(k), now, BadTrunc, false},
+		{"RFC 8945 5.2: the time counts before the policy about MACs", cut(16), finding(k), now.Add(2 * time.Hour), BadTime, false},
 		{"RFC 8945 5.2.2.1: cut to less than half", cut(15), finding(short), now, 0, true},
 		{"RFC 8945 5.2.2.1: no MAC at all", cut(0), finding(short), now, 0, true},
 		{"RFC 8945 5.1: something behind it", append(bytes.Clone(good), 0), finding(k), now, 0, true},

@@ -23,6 +23,7 @@ const (
 	nxRRset  rcode = 8
 	notAuth  rcode = 9
 	notZone  rcode = 10
+	badVers  rcode = 16
 )
 
 const (
@@ -116,12 +117,15 @@ func (m *message) decode(c cursor, signed int) rcode {
 			code = why
 		}
 	}
+	opts := 0
 	for range count(10) - signed {
 		r, ok := c.next()
-		if !ok || r.t == record.TypeOPT && m.edns {
+		if ok && r.t == record.TypeOPT {
+			opts++
+		}
+		if !ok || opts > 1 {
 			return formErr
 		}
-		m.edns = m.edns || r.t == record.TypeOPT
 	}
 	if c.at != len(c.msg) {
 		return formErr
@@ -171,7 +175,7 @@ func (m *message) prerequisite(r *rr, msg []byte) rcode {
 // equals adds a record to the RRset a prerequisite asks for (RFC 2136 section
 // 3.2.3): all records of one name and type are one prerequisite.
 func (m *message) equals(r *rr, msg []byte) rcode {
-	data, code := rdata(r, msg)
+	data, _, code := rdata(r, msg)
 	if code != noError {
 		return code
 	}
@@ -217,7 +221,10 @@ func (m *message) change(r *rr, msg []byte) rcode {
 	default:
 		return formErr
 	}
-	data, code := rdata(r, msg)
+	data, known, code := rdata(r, msg)
+	if code == noError && op.Kind == record.OpAdd && !wellFormed(r.t, data, known) {
+		code = formErr // one that is there already may go
+	}
 	if code == noError {
 		op.Data = [][]byte{data}
 		m.ops = append(m.ops, op)
@@ -225,25 +232,26 @@ func (m *message) change(r *rr, msg []byte) rcode {
 	return code
 }
 
-// rdata is a record's rdata in canonical form. What the type's form does not
-// allow is FORMERR: it could be neither shown nor dumped.
-func rdata(r *rr, msg []byte) ([]byte, rcode) {
+// rdata is a record's rdata in canonical form, and as the library reads it if it knows the type. What the type's
+// form does not allow is FORMERR: it could be neither shown nor dumped.
+func rdata(r *rr, msg []byte) (data []byte, known dns.RR, code rcode) {
 	data, err := record.AppendExpanded(nil, r.t, msg, r.start, r.end)
 	if err != nil || record.CanonicalRData(r.t, data) != nil {
-		return nil, formErr
+		return nil, nil, formErr
 	}
-	if _, known := dns.TypeToRR[uint16(r.t)]; !known {
-		return data, noError
+	if _, known := dns.TypeToRR[uint16(r.t)]; !known || r.t == record.Type(dns.TypeAMTRELAY) { // the library takes its D bit for part of a number
+		return data, nil, noError
 	}
 	if len(data) == 0 {
 		if r.t == record.Type(dns.TypeNULL) || r.t == record.Type(dns.TypeAPL) {
-			return data, noError
+			return data, nil, noError
 		}
-		return nil, formErr
+		return nil, nil, formErr
 	}
 	h := dns.RR_Header{Name: ".", Rrtype: uint16(r.t), Class: dns.ClassINET, Rdlength: uint16(len(data))}
-	if _, end, err := dns.UnpackRRWithHeader(h, data, 0); err != nil || end != len(data) {
-		return nil, formErr
+	known, end, err := dns.UnpackRRWithHeader(h, data, 0)
+	if err != nil || end != len(data) {
+		return nil, nil, formErr
 	}
-	return data, noError
+	return data, known, noError
 }

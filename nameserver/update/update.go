@@ -173,6 +173,8 @@ func (a *answering) check(view View) (code rcode, decided bool) {
 		return 0, true
 	}
 	a.sig, a.who = sig, access.Who{From: a.from.Addr().Unmap()}
+	version, edns := tsig.OPT(a.msg)
+	a.m.edns = edns
 	signed := 0
 	if sig != nil {
 		signed = 1
@@ -183,6 +185,9 @@ func (a *answering) check(view View) (code rcode, decided bool) {
 		a.who.Key = sig.Key.Name
 	}
 	c, code := a.m.decodeZone(a.msg[:end])
+	if version != 0 {
+		return badVers, true // RFC 6891 section 6.1.3
+	}
 	if code != noError {
 		return code, true
 	}
@@ -321,14 +326,14 @@ func (a *answering) reply(code rcode) []byte {
 	out := make([]byte, headerSize, 512)
 	copy(out, a.msg[:2])
 	out[2] = flagQR | opcodeUpdate<<3
-	out[3] = byte(code)
+	out[3] = byte(code) & 15
 	if a.m.question > 0 {
 		out[5] = 1
 		out = append(out, a.msg[headerSize:headerSize+a.m.question]...)
 	}
 	if a.m.edns {
 		out[11]++
-		out = append(out, 0, 0, byte(record.TypeOPT), replyUDP>>8, replyUDP&0xff, 0, 0, 0, 0, 0, 0)
+		out = append(out, 0, 0, byte(record.TypeOPT), replyUDP>>8, replyUDP&0xff, byte(code)>>4, 0, 0, 0, 0, 0)
 	}
 	if a.sig != nil {
 		out = a.sig.Sign(out, a.s.o.Now())

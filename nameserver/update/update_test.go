@@ -1,6 +1,7 @@
 package update
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -303,6 +304,12 @@ func TestForms(t *testing.T) {
 		m.Question[0] = dns.Question{Name: name, Qtype: qtype, Qclass: class}
 		return pack(t, m)
 	}
+	edns := func(version uint8) []byte {
+		m := updateMsg(t, 77, "", "new.example.org. 60 IN A 192.0.2.77")
+		m.SetEdns0(1232, false)
+		m.IsEdns0().SetVersion(version)
+		return pack(t, m)
+	}
 	for _, tt := range []struct {
 		rule string
 		msg  []byte
@@ -321,6 +328,12 @@ func TestForms(t *testing.T) {
 		{"a header only", good[:12], dns.RcodeFormatError},
 		{"less than a header", good[:11], -1},
 		{"a reply", edit(func(b []byte) []byte { b[2] |= 0x80; return b }), -1},
+		{"RFC 6891 6.1.3: EDNS version 1", edns(1), dns.RcodeBadVers},
+		{"RFC 6891 6.1.1: EDNS version 0", edns(0), dns.RcodeSuccess},
+		{"RFC 6891 6.1.1: two OPTs", edit(func(b []byte) []byte {
+			b[11] = 2
+			return append(b, bytes.Repeat([]byte{0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0}, 2)...)
+		}), dns.RcodeFormatError},
 		{"rdata that are none", edit(func(b []byte) []byte { b[len(b)-5]--; return b[:len(b)-1] }), dns.RcodeFormatError},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
