@@ -225,9 +225,16 @@ func libraryText(t record.Type, data []byte) (text string, ok bool) {
 		}
 	}()
 	msg := append([]byte{0, byte(t >> 8), byte(t), 0, classIN, 0, 0, 0, 0, byte(len(data) >> 8), byte(len(data))}, data...)
+	discovery := t == typeAMTRELAY && len(data) > 1 && data[1]&relayDiscovery != 0
+	if discovery {
+		msg[headLen+1] &^= relayDiscovery // as in rdata.library
+	}
 	rr, n, err := dns.UnpackRR(msg, 0)
 	if err != nil || n != len(msg) {
 		return "", false
+	}
+	if relay, is := rr.(*dns.AMTRELAY); is && discovery {
+		relay.GatewayType |= relayDiscovery
 	}
 	text = strings.TrimPrefix(rr.String(), rr.Header().String())
 	if strings.ContainsAny(text, "\n\r") {

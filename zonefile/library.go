@@ -46,17 +46,30 @@ func (r *rdata) library(t record.Type, head token, tokens []token) (failed *Erro
 		return r.explain(t, head, tokens, err)
 	}
 	sortTypes(rr)
+	relay, _ := rr.(*dns.AMTRELAY)
+	discovery := relay != nil && relay.GatewayType&relayDiscovery != 0
+	if discovery {
+		relay.GatewayType &^= relayDiscovery // the library takes it for part of the type, and leaves the relay out
+	}
 	if cap(r.scratch) < record.MaxRData+32 {
 		r.scratch = make([]byte, record.MaxRData+32) // the name ".", 10 octets of header, and room to notice too much
 	}
 	n, err := dns.PackRR(rr, r.scratch[:cap(r.scratch)], 0, nil, false)
-	const headLen = 11
 	if err != nil || n < headLen {
 		return r.explain(t, head, tokens, err)
 	}
 	r.wire = append(r.wire, r.scratch[headLen:n]...)
+	if discovery {
+		r.wire[1] |= relayDiscovery
+	}
 	return nil
 }
+
+// headLen is what is before the rdata of a record of the root, in octets.
+const headLen = 11
+
+// relayDiscovery is the D bit of an AMTRELAY, beside the type of the relay (RFC 8777 section 4.2.2).
+const relayDiscovery = 1 << 7
 
 // The types of the library that need a word.
 const (
@@ -67,6 +80,8 @@ const (
 	typeAPL   record.Type = 42
 	typeRKEY  record.Type = 57
 	typeUINFO record.Type = 100
+
+	typeAMTRELAY record.Type = 260
 )
 
 // sortTypes puts a list of types in order, as its bitmap needs it (RFC 4034 section

@@ -44,6 +44,9 @@ func TestParseRR(t *testing.T) {
 		{"RFC 4291: an IPv4-mapped address is an AAAA", "a.b AAAA ::ffff:192.0.2.1", "a.b. 3600 IN AAAA ::ffff:192.0.2.1"},
 		{"RFC 4034 4.1.2: types in any order are one bitmap", "a.b NSEC c.d TYPE65280 MX A MX", "a.b. 3600 IN NSEC c.d. A MX TYPE65280"},
 		{"RFC 4034 2.2: an algorithm by its mnemonic", "a.b DNSKEY 256 3 rsasha256 AAEC", "a.b. 3600 IN DNSKEY 256 3 8 AAEC"},
+		{"RFC 8777 4.2.2: the D bit of an AMTRELAY, and the relay behind it", "a.b AMTRELAY 10 1 1 192.0.2.1", "a.b. 3600 IN AMTRELAY 10 1 1 192.0.2.1"},
+		{"RFC 8777 4.2.3: a relay by its name", "a.b AMTRELAY 10 1 3 c.d.", "a.b. 3600 IN AMTRELAY 10 1 3 c.d."},
+		{"RFC 8777 4.2.2: the same in octets", `a.b AMTRELAY \# 6 0a81c0000201`, "a.b. 3600 IN AMTRELAY 10 1 1 192.0.2.1"},
 		{"X25 in quotes", `a.b X25 "311061700956"`, "a.b. 3600 IN X25 311061700956"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
