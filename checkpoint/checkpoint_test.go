@@ -365,7 +365,10 @@ func TestRestoreOfTheOwnCheckpoint(t *testing.T) {
 }
 
 func TestLeftoversAreRemoved(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a[b]*") // no pattern
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	left := filepath.Join(dir, receivedPrefix+"1-7.tmp")
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
@@ -373,6 +376,36 @@ func TestLeftoversAreRemoved(t *testing.T) {
 	newMachine(t, Options{Dir: dir})
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("a snapshot that was never whole is still there: %v", err)
+	}
+}
+
+// A snapshot that could not be put in place does not stay: the next try may have another name, and the disk may be full.
+func TestFailedInstallLeavesNothing(t *testing.T) {
+	from := newMachine(t, Options{})
+	from.fill(t)
+	takeSnapshot(t, from, 3)
+	failed := 0
+	to := newMachine(t, Options{Failed: func(error) { failed++ }})
+	aside := to.store.Path + ".aside"
+	if err := errors.Join(os.Rename(to.store.Path, aside), os.Mkdir(to.store.Path, 0o700)); err != nil { // nothing can take its place
+		t.Fatal(err)
+	}
+	if err := copySnapshot(t, from, to, nil); err == nil || to.Applied() != 0 {
+		t.Errorf("it is in place: %v, applied %d", err, to.Applied())
+	}
+	left, err := filepath.Glob(filepath.Join(to.dir, receivedPrefix+"*"))
+	if err != nil || len(left) > 0 || failed != 1 {
+		t.Errorf("left over: %v, %v; told of %d failures", left, err, failed)
+	}
+	to.rewrite(store.ErrDamaged)
+	if failed != 2 {
+		t.Error("nobody was told that a damaged file is not written anew")
+	}
+	if err := errors.Join(os.Remove(to.store.Path), os.Rename(aside, to.store.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := copySnapshot(t, from, to, nil); err != nil || to.Applied() != 3 {
+		t.Errorf("once there is room: %v, applied %d", err, to.Applied())
 	}
 }
 

@@ -47,6 +47,7 @@ func (f *FSM) rewrite(why error) {
 		}
 	})
 	if err != nil {
+		f.tellFailed(err) // what was put aside before makes room
 		f.log.Error("store's file is damaged, and not written anew yet; answers go on from memory", slog.Any("err", errors.Join(why, err)))
 		return
 	}

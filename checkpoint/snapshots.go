@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,8 +18,11 @@ import (
 // ownID names the one snapshot a node has: the checkpoint in its store.
 const ownID = "checkpoint"
 
-// receivedPrefix starts the names of files a snapshot is received into.
-const receivedPrefix = "install-"
+// receivedPrefix and receivedSuffix are around the names of files a snapshot is received into.
+const (
+	receivedPrefix = "install-"
+	receivedSuffix = ".tmp"
+)
 
 // Snapshots is the raft.SnapshotStore over the store's file: what Raft calls the
 // newest snapshot is the checkpoint, so that nothing is ever written twice.
@@ -162,6 +167,7 @@ func (s *Snapshots) openReceived(id string) (*raft.SnapshotMeta, io.ReadCloser, 
 	}
 	meta, err := snapshotMeta(id, m)
 	if err != nil {
+		os.Remove(path)
 		return nil, nil, err
 	}
 	file, err := os.Open(path)
@@ -176,8 +182,13 @@ func (s *Snapshots) openReceived(id string) (*raft.SnapshotMeta, io.ReadCloser, 
 
 // install puts a verified snapshot in the place of the store's file, unless the
 // store is already further.
-func (f *FSM) install(r *received) error {
+func (f *FSM) install(r *received) (err error) {
 	path := r.Name()
+	defer func() {
+		if err != nil { // it comes again, maybe under another name; kept, each try would take its space
+			_ = os.Remove(path)
+		}
+	}()
 	if r.meta.Index <= f.store.Applied() {
 		// Raft takes the snapshot for in place and may drop the log up to it, so the
 		// file has to hold at least as much.
@@ -190,6 +201,7 @@ func (f *FSM) install(r *received) error {
 	f.foldMu.Lock()
 	defer f.foldMu.Unlock()
 	if err := f.store.Replace(path); err != nil {
+		f.tellFailed(err)
 		return fmt.Errorf("put the snapshot of index %d in place: %w", r.meta.Index, err)
 	}
 	f.stats.snapshotsIn.Add(1)
@@ -201,15 +213,18 @@ func (f *FSM) install(r *received) error {
 	return nil
 }
 
-func (f *FSM) receivedPath(id string) string { return filepath.Join(f.options.Dir, id+".tmp") }
+func (f *FSM) receivedPath(id string) string { return filepath.Join(f.options.Dir, id+receivedSuffix) }
 
 func (f *FSM) removeLeftovers() error {
-	names, err := filepath.Glob(filepath.Join(f.options.Dir, receivedPrefix+"*.tmp"))
-	if err != nil {
-		return err
+	entries, err := os.ReadDir(f.options.Dir) // filepath.Glob would take "[" in a path for a pattern
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for snapshots that were never whole: %w", err)
 	}
-	for _, name := range names {
-		if err := os.Remove(name); err != nil {
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), receivedPrefix) || !strings.HasSuffix(e.Name(), receivedSuffix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(f.options.Dir, e.Name())); err != nil {
 			return fmt.Errorf("remove a snapshot that was never whole: %w", err)
 		}
 	}

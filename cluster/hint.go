@@ -113,6 +113,22 @@ func (h *hint) write(index uint64) error {
 	return h.put(index)
 }
 
+// begin makes the hint one of another log. The file says so with the next batch; what it should have said of the log before
+// counts no more.
+func (h *hint) begin(log token) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.log, h.at, h.want = log, 0, 0
+	h.failed.Store(nil)
+}
+
+// said is the index in the file.
+func (h *hint) said() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.at
+}
+
 // again writes what could not be written before. A cluster where nothing changes would never try.
 func (h *hint) again() {
 	h.mu.Lock()

@@ -115,7 +115,7 @@ func (in *inspector) files(clean bool) error {
 		if err := in.aside(logFile, logErr); err != nil {
 			return err
 		}
-	} else if err := in.strays(looked && !facts.there); err != nil {
+	} else if err := in.strays(); err != nil {
 		return err
 	}
 	if logErr != nil {
@@ -232,8 +232,11 @@ func (in *inspector) aside(name string, why error) error {
 }
 
 // strays puts segments aside that lost the file that knows them.
-func (in *inspector) strays(lost bool) error {
-	if _, err := os.Lstat(filepath.Join(in.raftDir, walDir)); err != nil || !lost {
+func (in *inspector) strays() error {
+	if _, err := os.Lstat(filepath.Join(in.raftDir, walDir)); err != nil {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Join(in.raftDir, logFile)); err == nil && info.Size() > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	a, err := SetAside(in.raftDir, walDir, errors.New("the "+logFile+" they belong to is gone"), in.log)
@@ -252,7 +255,15 @@ func (in *inspector) moved(i identity) error {
 		return nil
 	}
 	if _, err := os.Lstat(filepath.Join(in.raftDir, logFile)); err == nil {
-		return nil
+		_, here := os.Lstat(filepath.Join(in.raftDir, walDir))
+		_, there := os.Lstat(filepath.Join(before, walDir))
+		if !errors.Is(here, fs.ErrNotExist) || there != nil {
+			return nil
+		}
+		if facts, _ := readLogFacts(in.raftDir); !facts.wal || facts.id != i.Log { // damaged: its segments are missing
+			return nil
+		}
+		return fmt.Errorf("the log of this node is in two folders: %s is in %s, where raft_dir says, and %s still in %s; move that, too", logFile, in.raftDir, walDir, before)
 	}
 	if facts, err := readLogFacts(before); err != nil || facts.id != i.Log {
 		return nil

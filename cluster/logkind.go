@@ -32,6 +32,9 @@ const (
 	carryBytes   = 1 << 20
 )
 
+// errTag: it is not known where the entries are.
+var errTag = errors.New("it could not be written down where the entries of the log are")
+
 // logTag is the value of keyLogID: whose the log is, and where its entries are.
 type logTag struct {
 	id  token
@@ -100,14 +103,19 @@ func (l *logStore) openEntries() error {
 		if l.segments, err = openSegments(l.dir, tag, false); err != nil {
 			return err
 		}
-		l.carried(l.dropBolt())
-		if l.kind == config.LogBolt {
-			l.carried(l.toBolt())
+		err := l.dropBolt()
+		if err == nil && l.kind == config.LogBolt { // none of before may be among those that are carried over
+			err = l.toBolt()
+		}
+		if err := l.carried(err); err != nil {
+			return err
 		}
 	} else if there {
 		l.clearSegments()
 		if l.kind == config.LogWAL {
-			l.carried(l.toSegments(tag.id))
+			if err := l.carried(l.toSegments(tag.id)); err != nil {
+				return err
+			}
 		}
 	}
 	if l.segments != nil {
@@ -128,11 +136,29 @@ func (l *logStore) cache() (err error) {
 	return err
 }
 
-// carried says that entries stay where they are.
-func (l *logStore) carried(err error) {
+// carried says that entries stay where they are. It gives the error back if that is not so.
+func (l *logStore) carried(err error) error {
+	if errors.Is(err, errTag) {
+		return err
+	}
 	if err != nil {
 		l.log.Error("log entries not carried over, they stay where they are until the next start", slog.String("log_store", l.kind), slog.Any("err", err))
 	}
+	return nil
+}
+
+// moveTag writes the tag that has the entries elsewhere. A commit whose last sync failed may be in the file or not, and is seen by who
+// opens it next; so the tag of before is written over it. If that fails as well the log must not be written to: it has to be opened anew.
+func (l *logStore) moveTag(tag, before logTag) error {
+	err := l.beside.Set(keyLogID, tag.encode())
+	if err == nil {
+		l.tag = tag
+		return nil
+	}
+	if again := l.beside.Set(keyLogID, before.encode()); again != nil {
+		return fmt.Errorf("%w: %w", errTag, errors.Join(err, again))
+	}
+	return err
 }
 
 // clearSegments removes segments that were being made, or that the log left behind.
@@ -145,9 +171,14 @@ func (l *logStore) clearSegments() {
 }
 
 // toSegments carries the entries of raft.db into segments. A crash before the tag is written leaves segments that do not count.
-func (l *logStore) toSegments(id token) error {
+func (l *logStore) toSegments(id token) (err error) {
 	start := time.Now()
 	l.clearSegments()
+	defer func() {
+		if err != nil && l.segments == nil && !errors.Is(err, errTag) {
+			l.clearSegments() // they may be what fills the disk
+		}
+	}()
 	path := filepath.Join(l.dir, walDir)
 	s, err := segments.Create(filepath.Join(l.dir, walNew), segments.Options{ID: id})
 	if err != nil {
@@ -170,12 +201,12 @@ func (l *logStore) toSegments(id token) error {
 	last, err := s.LastIndex()
 	if err == nil {
 		tag.newest, tag.last = s.Newest(), last
-		err = l.bolt.Set(keyLogID, tag.encode())
+		err = l.moveTag(tag, logTag{id: id})
 	}
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	l.segments, l.tag = s, tag
+	l.segments = s
 	if n > 0 {
 		l.log.Info("log entries carried into segments", slog.Int("entries", n), slog.Duration("took", time.Since(start)))
 	}
@@ -189,14 +220,16 @@ func (l *logStore) toBolt() error {
 	if err != nil {
 		return errors.Join(err, l.dropBolt())
 	}
-	tag := logTag{id: l.tag.id}
-	if err := l.bolt.Set(keyLogID, tag.encode()); err != nil {
+	if err := l.moveTag(logTag{id: l.tag.id}, l.tag); err != nil {
+		if !errors.Is(err, errTag) {
+			err = errors.Join(err, l.dropBolt())
+		}
 		return err
 	}
 	if err := l.segments.Close(); err != nil {
 		l.log.Warn("segments not closed cleanly", slog.Any("err", err))
 	}
-	l.segments, l.tag = nil, tag
+	l.segments = nil
 	l.clearSegments()
 	l.log.Info("log entries carried into "+logFile, slog.Int("entries", n), slog.Duration("took", time.Since(start)))
 	return nil
@@ -259,7 +292,8 @@ func (l *logStore) setReach(newest, last uint64) error {
 		return nil
 	}
 	tag := logTag{id: l.tag.id, wal: true, newest: newest, last: last}
-	if err := l.bolt.Set(keyLogID, tag.encode()); err != nil {
+	l.inWAL.Store(false)
+	if err := l.beside.Set(keyLogID, tag.encode()); err != nil {
 		return err
 	}
 	l.tag = tag
@@ -300,6 +334,7 @@ func (l *logStore) cut(low, high uint64) error {
 			return err
 		}
 	}
+	l.inWAL.Store(l.segments != nil)
 	return l.LogStore.DeleteRange(low, high)
 }
 

@@ -53,8 +53,9 @@ type logStore struct {
 	raft.LogStore // the cache over entries
 	entries       raft.LogStore
 	bolt          *raftboltdb.BoltStore
-	segments      *segments.Log // nil: the entries are in bolt
-	dir, kind     string        // kind: where the entries should be; empty: where they are
+	beside        interface{ Set(key, val []byte) error } // bolt, for what is no entry
+	segments      *segments.Log                           // nil: the entries are in bolt
+	dir, kind     string                                  // kind: where the entries should be; empty: where they are
 	log           *slog.Logger
 	tuning        Tuning
 	ctx           context.Context             // ends with the run: no more retries
@@ -64,6 +65,7 @@ type logStore struct {
 
 	hint     *hint        // written before what is committed is applied; nil: not watched
 	writing  atomic.Int64 // when the write under way began, Unix nanoseconds; 0: none
+	inWAL    atomic.Bool  // it is, or the last one was, to the segments
 	broken   atomic.Bool
 	bytes    atomic.Int64 // appended since the last snapshot
 	size     atomic.Int64 // a guess at the octets in the log
@@ -97,8 +99,11 @@ func openLogs(ctx context.Context, dir, kind string, t Tuning, log *slog.Logger,
 	if err != nil {
 		return nil, fmt.Errorf("open the log %s: %w", path, err)
 	}
-	l := &logStore{bolt: bolt, dir: dir, kind: kind, log: log, tuning: t, ctx: ctx, safe: safe, failed: make(chan error, 1)}
+	l := &logStore{bolt: bolt, beside: bolt, dir: dir, kind: kind, log: log, tuning: t, ctx: ctx, safe: safe, failed: make(chan error, 1)}
 	if err := l.openEntries(); err != nil {
+		if l.segments != nil {
+			err = errors.Join(err, l.segments.Close())
+		}
 		return nil, errors.Join(fmt.Errorf("open the log %s: %w", path, err), bolt.Close())
 	}
 	return l, nil
@@ -112,13 +117,15 @@ func (l *logStore) logID() (t token, ok bool, err error) {
 // setLogID makes a new log one of that id. Raft does not run yet.
 func (l *logStore) setLogID(t token) error {
 	if l.kind == config.LogWAL {
-		l.carried(l.toSegments(t))
+		if err := l.carried(l.toSegments(t)); err != nil {
+			return err
+		}
 		if l.segments != nil {
 			return l.cache()
 		}
 	}
 	tag := logTag{id: t}
-	if err := l.bolt.Set(keyLogID, tag.encode()); err != nil {
+	if err := l.beside.Set(keyLogID, tag.encode()); err != nil {
 		return err
 	}
 	l.tag = tag
@@ -155,12 +162,20 @@ func (l *logStore) hanging() (file string, since time.Time, ok bool) {
 		return began != 0 && time.Since(since) > l.tuning.StallAfter
 	}
 	if late(l.writing.Load()) {
-		return logFile, since, true
+		return l.target(), since, true
 	}
 	if l.hint != nil && late(l.hint.writing.Load()) {
 		return hintFile, since, true
 	}
 	return "", time.Time{}, false
+}
+
+// target is what the write under way, or the last one, is to.
+func (l *logStore) target() string {
+	if l.inWAL.Load() {
+		return walDir
+	}
+	return logFile
 }
 
 // degraded says whether the last write failed, or hangs.
@@ -249,6 +264,7 @@ func (l *logStore) lookAtEnds() error {
 }
 
 func (l *logStore) store(entries []*raft.Log) error {
+	l.inWAL.Store(l.segments != nil)
 	if err := l.LogStore.StoreLogs(entries); err != nil {
 		return err
 	}
@@ -284,10 +300,7 @@ func (l *logStore) DeleteRange(low, high uint64) error {
 	high = min(high, l.limit(first, last))
 	low = max(low, first)
 	for low <= high {
-		to := min(low+deleteSlice-1, high)
-		if l.segments != nil {
-			to = high // no entry is written, only whole files go
-		}
+		to := min(low+deleteSlice-1, high) // of segments files go, one sync after another; appends wait for a slice alone
 		if err := l.LogStore.DeleteRange(low, to); err != nil {
 			return fmt.Errorf("delete the beginning of the log: %w", err)
 		}
@@ -316,13 +329,15 @@ func (l *logStore) dropStale(index uint64) error {
 }
 
 // dropRotten drops the beginning of the log up to the last damaged entry that is in the checkpoint, too. It could not be sent
-// to a node that is behind, which then waits for ever; now it gets a snapshot.
+// to a node that is behind, which then waits for ever; now it gets a snapshot. With gap, which reads the rest, it finds the size of the log.
 func (l *logStore) dropRotten(durable uint64) error {
 	first, last, err := span(l)
 	if err != nil {
 		return err
 	}
 	var bad, term uint64
+	var size int64
+	defer func() { l.size.Store(size) }()
 	for i := max(first, 1); i <= min(durable, last); i++ {
 		var e raft.Log
 		err := l.entries.GetLog(i, &e)
@@ -330,10 +345,10 @@ func (l *logStore) dropRotten(durable uint64) error {
 			err = sound(&e)
 		}
 		if err != nil || e.Index != i || e.Term < term {
-			bad, term = i, 0
+			bad, term, size = i, 0, 0
 			continue
 		}
-		term = e.Term
+		term, size = e.Term, size+int64(len(e.Data))
 	}
 	if bad == 0 {
 		return nil
@@ -372,6 +387,7 @@ func (l *logStore) gap(after uint64) (uint64, error) {
 			err = fmt.Errorf("it says it is entry %d of term %d, behind one of term %d, and the node is at term %d", e.Index, e.Term, term, most)
 		}
 		term = max(term, e.Term)
+		l.size.Add(int64(len(e.Data)))
 		switch {
 		case errors.Is(err, raft.ErrLogNotFound):
 			return i, nil
@@ -431,6 +447,7 @@ const keyCurrentTerm = "CurrentTerm"
 // given that is not on disk.
 func (l *logStore) retry(key []byte, write func() error) error {
 	for {
+		l.inWAL.Store(false)
 		err := l.timed(write)
 		if err == nil {
 			return nil

@@ -262,7 +262,7 @@ func (n *Node) preflight(logs *logStore) error {
 		if err != nil {
 			return fmt.Errorf("read the log: %w", err)
 		}
-		if err := shortOf(n.machine.hint.at, last, n.durable()); err != nil {
+		if err := shortOf(n.machine.hint.said(), last, n.durable()); err != nil {
 			return fmt.Errorf("%w: %w", errUnfit, err)
 		}
 	}

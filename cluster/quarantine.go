@@ -61,6 +61,9 @@ func setAside(dir, to, name string, why error, log *slog.Logger) (Aside, error) 
 	}
 	if err != nil {
 		a.To = filepath.Join(dir, name+damagedSuffix)
+		if to != QuarantineDir { // only a person removes it
+			a.To = filepath.Join(dir, name+"-"+at.Format(asideTime)+damagedSuffix)
+		}
 		_ = os.RemoveAll(a.To) // the one before; the rename says what is wrong
 		if again := os.Rename(filepath.Join(dir, name), a.To); again != nil {
 			return a, errors.Join(err, again)

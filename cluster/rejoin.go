@@ -42,7 +42,7 @@ func (n *Node) fit(r *run) (*run, error) {
 // same way.
 func (n *Node) openLog() (*run, error) {
 	r, err := n.newRun()
-	if !errors.Is(err, segments.ErrDamaged) {
+	if !errors.Is(err, segments.ErrDamaged) && !errors.Is(err, boltfile.ErrDamaged) {
 		return r, err
 	}
 	if n.alone() {
@@ -83,7 +83,7 @@ func (n *Node) openAgain() (*run, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	n.machine.hint.log, n.machine.hint.at = logID, 0 // written with the next batch; until then the one there is about another log
+	n.machine.hint.begin(logID)
 	return n.mark(r)
 }
 

@@ -16,7 +16,7 @@ func (n *Node) troubles() []string {
 		case hangs:
 			out = append(out, fmt.Sprintf("a write to %s has not ended for %v; this node neither leads nor takes entries until it does", file, time.Since(since).Round(100*time.Millisecond)))
 		case r.logs.broken.Load():
-			out = append(out, "the last write to "+logFile+" failed; it is tried again")
+			out = append(out, "the last write to "+r.logs.target()+" failed; it is tried again")
 		}
 	}
 	if err := n.identity.trouble(); err != nil {

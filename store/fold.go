@@ -77,15 +77,37 @@ func (s *Store) Fold(w Witness) error {
 	return nil
 }
 
-// commit runs a transaction. bbolt panics on some damage, and a page may be gone.
+// commit runs a transaction. bbolt panics on some damage, and a page may be gone. Its own Update would then take back what it began
+// by reading the list of free pages anew; where that rotted it panics once more, and keeps its locks for ever. Rollback reads nothing.
 func (s *Store) commit(write func(*bbolt.Tx) error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return err
+	}
 	defer func() {
 		if p := recover(); p != nil {
+			_ = tx.Rollback() // the handle is closed next
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 	}()
-	return s.db.Update(write)
+	if err := write(tx); err != nil {
+		_ = tx.Rollback()
+		return err
+	}
+	return tx.Commit()
+}
+
+// swap takes another handle for the one there is, which is closed once those who read through it are done. The caller holds file.
+func (s *Store) swap(db *bbolt.DB) {
+	old := s.db
+	s.db = db
+	s.closings.Add(1)
+	go func() {
+		defer s.closings.Done()
+		defer func() { _ = recover() }() // it may be damaged
+		_ = old.Close()
+	}()
 }
 
 // reopen gives the store a fresh handle on its file. The caller holds file.

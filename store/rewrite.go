@@ -98,20 +98,15 @@ func (s *Store) Rewrite(keep func(path string)) error {
 		}
 		return errors.Join(fmt.Errorf("write the store's file anew: %w", err), removeIfThere(path))
 	}
-	old := s.db
-	s.db, s.folded, s.sum = db, v.root, total
+	err = syncDir(filepath.Dir(s.path)) // before anybody drops log entries behind it
+	s.swap(db)
+	s.folded, s.sum = v.root, total
 	applied.Entries, applied.Sum = uint64(v.entries), total
 	s.mu.Lock()
 	s.durable = applied
 	s.changes -= changes
 	s.mu.Unlock()
-	s.closings.Add(1)
-	go func() { // waits for readers of the file
-		defer s.closings.Done()
-		defer func() { _ = recover() }() // it is damaged
-		_ = old.Close()
-	}()
-	return syncDir(filepath.Dir(s.path))
+	return err
 }
 
 func removeIfThere(path string) error {

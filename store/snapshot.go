@@ -232,18 +232,13 @@ func (s *Store) Replace(path string) error {
 		db.Close()
 		return fmt.Errorf("replace store file %s: %w", s.path, err)
 	}
-	old := s.db
-	s.db = db
+	err = syncDir(filepath.Dir(s.path)) // before anybody drops log entries behind it
+	s.swap(db)
 	s.mu.Lock()
 	s.applied.ConfigIndex, s.applied.Config = 0, nil // the file's counts
 	s.mu.Unlock()
 	s.adopt(r)
-	s.closings.Add(1)
-	go func() { // waits for readers of the file
-		defer s.closings.Done()
-		_ = old.Close()
-	}()
-	return syncDir(filepath.Dir(s.path))
+	return err
 }
 
 func syncFile(path string) error {

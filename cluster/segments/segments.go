@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -311,8 +310,13 @@ func fileName(seq uint64) string { return fmt.Sprintf("%016x%s", seq, suffix) }
 
 // Files are the segments of a folder, by their names, oldest first.
 func Files(dir string) []string {
-	list, _ := filepath.Glob(filepath.Join(dir, "*"+suffix)) // the pattern is right
-	slices.Sort(list)
+	entries, _ := os.ReadDir(dir) // sorted; there may be none
+	var list []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), suffix) {
+			list = append(list, filepath.Join(dir, e.Name()))
+		}
+	}
 	return list
 }
 

@@ -180,6 +180,19 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A path may hold what is a pattern elsewhere.
+func TestFilesOfAnOddPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a[b]*")
+	l, err := Create(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeLog(t, l)
+	if list := Files(dir); len(list) != 1 || filepath.Base(list[0]) != fileName(1) {
+		t.Errorf("its files are %v", list)
+	}
+}
+
 // Files go as soon as nothing in them counts, and no sooner.
 func TestFilesGo(t *testing.T) {
 	const size = 4096

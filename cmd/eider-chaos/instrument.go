@@ -38,7 +38,7 @@ var points = []struct {
 	{name: "apply-after", edits: before("cluster/machine.go", "\tm.waiters.publish(applied)\n\treturn answers", "apply-after")},
 	{name: "receive", install: true, edits: before("checkpoint/snapshots.go", "\tn, err := s.file.Write(p)", "receive")},
 	{name: "install-before", install: true, edits: before("store/snapshot.go", "\t\terr = os.Rename(path, s.path)", "install-before")},
-	{name: "install-after", install: true, edits: before("store/snapshot.go", "\told := s.db\n\ts.db = db", "install-after")},
+	{name: "install-after", install: true, edits: before("store/snapshot.go", "\ts.swap(db)", "install-after")},
 }
 
 func before(file, at, point string) []edit {
