@@ -17,6 +17,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/eider-dns/eider/cluster/clustertest/ports"
 	"github.com/eider-dns/eider/nameserver/lookup/lookuptest"
 )
 
@@ -220,12 +221,11 @@ func writeZones(t *testing.T, dir string, zones map[string]string) {
 }
 
 func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+	return fmt.Sprint(free[0])
 }
 
 func startNSD(t *testing.T, zones map[string]string) string {

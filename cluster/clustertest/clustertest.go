@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/eider-dns/eider/cluster"
+	"github.com/eider-dns/eider/cluster/clustertest/ports"
 	"github.com/eider-dns/eider/cluster/config"
 	"github.com/eider-dns/eider/cluster/pki"
 )
@@ -117,26 +117,15 @@ func Config(tb testing.TB, n int) *config.Config {
 	tb.Helper()
 	c := config.Default()
 	c.Nodes = nil
+	free, err := ports.Free(n)
+	if err != nil {
+		tb.Fatal(err)
+	}
 	for i := range n {
 		id := strconv.Itoa(i)
-		c.Nodes = append(c.Nodes, config.Node{ID: id, RaftLoc: freePort(tb), QueryLoc: []string{"127.0.0.1:0"}, DataDir: filepath.Join("eider-data", id), LogStore: os.Getenv(LogStoreEnv), Voter: true})
+		c.Nodes = append(c.Nodes, config.Node{ID: id, RaftLoc: net.JoinHostPort("127.0.0.1", strconv.Itoa(free[i])), QueryLoc: []string{"127.0.0.1:0"}, DataDir: filepath.Join("eider-data", id), LogStore: os.Getenv(LogStoreEnv), Voter: true})
 	}
 	return c
-}
-
-// freePort finds a port below the range the kernel gives to outgoing
-// connections, so that a node can listen on it again after a restart.
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	for range 1000 {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_100+rand.N(22_000))))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	tb.Fatal("no free port")
-	return ""
 }
 
 // Dir is the data directory of node i.
@@ -318,14 +307,19 @@ func (c *Cluster) Until(what string, check func() error) {
 	}
 }
 
-// WaitVoters waits until n nodes have a vote.
+// WaitVoters waits until n nodes have a vote and all running nodes know: a leader that dies while only the node it
+// gave the vote to does takes a quorum with it, as Raft's library lets a node vote for none it knows no vote of.
 func (c *Cluster) WaitVoters(n int) {
 	c.tb.Helper()
 	c.Until(fmt.Sprintf("%d nodes vote", n), func() error {
 		voters := 0
 		for _, node := range c.running() {
-			if node.Status().Voter {
+			s := node.Status()
+			if s.Voter {
 				voters++
+			}
+			if s.Voters != n {
+				return fmt.Errorf("node %s knows %d", s.ID, s.Voters)
 			}
 		}
 		if voters != n {

@@ -40,7 +40,8 @@ type ledgerState struct {
 	Applied uint64
 	Chain   [32]byte // hash over all changes in order
 	Seen    map[record.RequestID]uint64
-	Twice   int // ids that came again, and were not applied again
+	Twice   int                                // ids that came again, and were not applied again
+	Answers map[record.RequestID]record.Result // to those that are not in Seen: an answer given stands, as that of the store does
 
 	Settings map[record.Setting][]byte
 	Hashes   []byte // encoded record.Chain
@@ -147,15 +148,27 @@ func (l *Ledger) apply(index uint64, b []byte) record.Result {
 		l.state.Twice++
 		return record.Result{Status: record.OK, Index: first}
 	}
+	if res, ok := l.state.Answers[c.ID]; ok {
+		return res
+	}
 	if len(c.Ops) > 0 && c.Ops[0].Kind == record.OpSetting {
-		return l.set(index, c)
+		return l.answer(c.ID, l.set(index, c))
 	}
 	if len(c.Pre) > 0 {
-		return record.Result{Status: record.Refused, Cause: record.CauseRule, Index: index, Reason: "a precondition"}
+		return l.answer(c.ID, record.Result{Status: record.Refused, Cause: record.CauseRule, Index: index, Reason: "a precondition"})
 	}
 	l.state.Seen[c.ID] = index
 	l.state.Chain = sha256.Sum256(append(l.state.Chain[:], b...))
 	return record.Result{Status: record.OK, Index: index}
+}
+
+// answer keeps the answer to an id.
+func (l *Ledger) answer(id record.RequestID, res record.Result) record.Result {
+	if l.state.Answers == nil {
+		l.state.Answers = map[record.RequestID]record.Result{}
+	}
+	l.state.Answers[id] = res
+	return res
 }
 
 // hash adds an entry to the hash chain.
@@ -220,7 +233,7 @@ func (l *Ledger) Snapshot() (raft.FSMSnapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.state
-	s.Seen = maps.Clone(s.Seen)
+	s.Seen, s.Answers = maps.Clone(s.Seen), maps.Clone(s.Answers)
 	return ledgerSnapshot(s), nil
 }
 

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/eider-dns/eider/cmd/eidertest"
 )
 
 // helloOf is the frame a node begins a connection with.
@@ -26,10 +29,12 @@ func testMesh(t *testing.T) (m *mesh, toB string, b net.Listener) {
 	}
 	a, b := listen(), listen()
 	t.Cleanup(func() { a.Close(); b.Close() })
-	free := listen()
-	toB = free.Addr().String()
-	free.Close()
-	m, err := newMesh([]string{"a", "b"}, []string{"127.0.0.1:0", toB}, []string{a.Addr().String(), b.Addr().String()})
+	free, err := eidertest.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	toB = net.JoinHostPort("127.0.0.1", strconv.Itoa(free[0]))
+	m, err = newMesh([]string{"a", "b"}, []string{"127.0.0.1:0", toB}, []string{a.Addr().String(), b.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,12 +50,15 @@ var layers = map[string][]string{
 	"cluster":               {"cluster/config", "cluster/pki", "cluster/segments", "store/boltfile", "store/record", "github.com/hashicorp/raft", "github.com/hashicorp/raft-boltdb", "github.com/hashicorp/go-hclog", "go.etcd.io/bbolt"},
 	"cluster/secrets":       {"store/record"},
 	"cluster/tokens":        {"store/record"},
-	"cluster/clustertest":   {"cluster", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
+	"cluster/clustertest":   {"cluster", "cluster/clustertest/ports", "cluster/config", "cluster/pki", "store/record", "github.com/hashicorp/raft"},
 	"cluster/admin":         {"cluster", "cluster/pki", "cluster/tokens", "nameserver/access", "nameserver/catalog", "nameserver/notify", "nameserver/secondary", "nameserver/tsig", "store", "store/record", "store/zonemd", "zonefile", "golang.org/x/net"},
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/catalog", "nameserver/notify", "nameserver/secondary", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
-	"cmd/eidertest":         {"store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
+	"cmd/eidertest":         {"cluster/clustertest/ports", "store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
 	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns"},
+
+	// where tests have their nodes listen, of whichever package they are
+	"cluster/clustertest/ports": {},
 
 	"cmd/eider-chaos": {"cmd/eidertest", "cluster/admin", "store/record", "github.com/miekg/dns", "github.com/anishathalye/porcupine"},
 

@@ -8,7 +8,6 @@ package eidertest
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -19,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/eider-dns/eider/cluster/clustertest/ports"
 )
 
 // Patience is how long a condition may take to come true on a busy machine.
@@ -70,13 +71,13 @@ type Node struct {
 func New(bin, dir string, n int, extra map[string]any) (*Cluster, error) {
 	c := &Cluster{Bin: bin, Dir: dir, Config: filepath.Join(dir, "cluster-config.json")}
 	nodes := map[string]any{}
-	ports, err := FreePorts(3 * n)
+	free, err := FreePorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
 	for i := range n {
 		id := strconv.Itoa(i)
-		addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[3*i+k])) }
+		addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(free[3*i+k])) }
 		data := filepath.Join(dir, "data"+id)
 		node := &Node{ID: id, Raft: addr(0), Query: addr(1), HTTP: addr(2), DataDir: data, Socket: filepath.Join(data, "admin.sock"), cluster: c, config: c.Config}
 		c.Nodes = append(c.Nodes, node)
@@ -115,11 +116,11 @@ func (n *Node) Top(keys map[string]any) error {
 // Add lays out one more node, whose config names itself alone; extra are further keys of it, nil takes one away, and
 // "data_dir" is another folder. It is to be started with --join.
 func (c *Cluster) Add(id string, extra map[string]any) (*Node, error) {
-	ports, err := FreePorts(3)
+	free, err := FreePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[k])) }
+	addr := func(k int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(free[k])) }
 	data := filepath.Join(c.Dir, "data"+id)
 	if other, ok := extra["data_dir"].(string); ok {
 		data = other
@@ -143,32 +144,9 @@ func (c *Cluster) Add(id string, extra map[string]any) (*Node, error) {
 	return node, os.WriteFile(node.config, b, 0o644)
 }
 
-// FreePorts finds n ports that are free for TCP and UDP on loopback, below the range
-// the system gives to outgoing connections, so that none is taken in between.
-func FreePorts(n int) ([]int, error) {
-	const from, to = 12000, 31000
-	ports := make([]int, 0, n)
-	start := from + (os.Getpid()*97+int(time.Now().UnixNano()/1000)%9973)%(to-from)
-	for i := 0; i < to-from && len(ports) < n; i++ {
-		port := from + (start-from+i)%(to-from)
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
-		}
-		p, err := net.ListenPacket("udp", addr)
-		l.Close()
-		if err != nil {
-			continue
-		}
-		p.Close()
-		ports = append(ports, port)
-	}
-	if len(ports) < n {
-		return nil, errors.New("not enough free ports on loopback")
-	}
-	return ports, nil
-}
+// FreePorts finds n ports that are free for TCP and UDP on loopback, and that nobody
+// else who looks here gets, in this process or another.
+func FreePorts(n int) ([]int, error) { return ports.Free(n) }
 
 // StartAll starts all nodes with the same arguments.
 func (c *Cluster) StartAll(args ...string) error {

@@ -9,18 +9,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/eider-dns/eider/cluster/clustertest/ports"
 	"github.com/eider-dns/eider/store/storetest"
 )
 
 var (
 	differential     = flag.Int("differential", 300, "random updates that are put to BIND and Knot, too")
-	differentialSeed = flag.Uint64("differential-seed", 0, "the same seed gives the same updates; 0: another each time")
+	differentialSeed = flag.Uint64("differential-seed", 20261121, "the same seed gives the same updates; 0: another each time")
 )
 
 // peer is a server that random updates are put to, too.
@@ -53,13 +55,12 @@ func (p *peer) start(t *testing.T) (addr string) {
 			t.Skipf("%s is not installed (Debian: %s)", p.program, p.debian)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr = l.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	_ = l.Close()
+	port := strconv.Itoa(free[0])
+	addr = net.JoinHostPort("127.0.0.1", port)
 	dir := t.TempDir()
 	for name, text := range map[string]string{"conf": p.config(dir, port), "zone": zoneText} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
