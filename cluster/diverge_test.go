@@ -36,7 +36,13 @@ func TestDivergedNodeIsFoundAndJoinsAnew(t *testing.T) {
 	for range 3 {
 		propose(t, c.Node(f), 1)
 	}
-	leader := c.WaitLeader()
+	leader := f
+	c.Until("another node leads than the one that has diverged", func() error {
+		if leader = c.WaitLeader(); leader == f {
+			return fmt.Errorf("node %d leads", f)
+		}
+		return nil
+	})
 	c.Kill(leader)
 	c.Until("another leads", func() error {
 		if n := c.Node(3 - f - leader); n.IsLeader() || c.Node(f).IsLeader() {

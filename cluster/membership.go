@@ -45,12 +45,9 @@ const (
 	CleanupVoters = 3
 	// memberTimeout is how long an operation may take when its sender sets no deadline.
 	memberTimeout = 10 * time.Second
-	// withinReach is how long ago a node may have answered that a majority is to be had with: longer than a
-	// busy node is silent. A dead one refuses connections, which counts at once.
-	withinReach = 2 * time.Second
-	// spareWait is how long a vote that is to be taken waits for the others to answer: a leader that has just begun, or a
-	// node that has just been given its vote, may not have been heard of. reachEvery is how often that is looked at.
-	spareWait  = withinReach
+	// spareWait is how long a vote that is to be taken waits for the others to answer: longer than a busy node is silent, and
+	// at least the heartbeat timeout, in which a leader writes to each some times. reachEvery is how often that is looked at.
+	spareWait  = 2 * time.Second
 	reachEvery = 20 * time.Millisecond
 	// maxAsking is how many nodes that ask to be let in are remembered for the operator.
 	maxAsking = 16
@@ -379,14 +376,16 @@ func (m *members) spare(ctx context.Context, r *run, c raft.Configuration, at *r
 	return fmt.Errorf("%w: leadership goes to another node first", errAgain)
 }
 
-// reaches waits a moment for a majority of c to be within reach. A leader that steps down meanwhile, as one without a
-// majority does, reaches none.
+// reaches waits a moment for a majority of c to answer what is sent from now on: a node that answered before may have died
+// since, and a vote taken then would leave too few. A leader that steps down meanwhile, as one without a majority does,
+// reaches none.
 func (r *run) reaches(ctx context.Context, c raft.Configuration, self raft.ServerID) bool {
-	ctx, cancel := context.WithTimeout(ctx, spareWait)
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, max(spareWait, r.n.config.Timeouts.Heartbeat))
 	defer cancel()
 	tick := time.NewTicker(reachEvery)
 	defer tick.Stop()
-	for !r.trans.quorum(c, self, withinReach) {
+	for !r.trans.quorum(c, self, func(k contact) bool { return k.sent.After(asked) }) {
 		if r.raft.State() != raft.Leader {
 			return false
 		}

@@ -163,7 +163,8 @@ func (r *run) mayAppend() error {
 	if r.logs.degraded() {
 		return errors.New("the leader's log takes no writes")
 	}
-	if !r.trans.quorum(r.raft.GetConfiguration().Configuration(), raft.ServerID(r.n.id), r.n.config.Timeouts.LeaderLease) {
+	now, lease := time.Now(), r.n.config.Timeouts.LeaderLease
+	if !r.trans.quorum(r.raft.GetConfiguration().Configuration(), raft.ServerID(r.n.id), func(k contact) bool { return now.Sub(k.at) < lease }) {
 		return errors.New("the leader reaches no majority of the nodes")
 	}
 	return nil

@@ -37,8 +37,8 @@ type transport struct {
 
 // contact is the last exchange of a leader with a follower.
 type contact struct {
-	at time.Time
-	ok bool
+	sent, at time.Time // the message, and the end of it
+	ok       bool
 }
 
 // newTransport makes a transport over s. One message in flight: pipelining can
@@ -65,7 +65,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 			return fmt.Errorf("damaged in the log of this node, not sent: %w", err)
 		}
 	}
-	err := errStalled
+	err, sent := errStalled, time.Now()
 	switch {
 	case t.isHalted():
 		err = errHalted
@@ -73,7 +73,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
 	}
 	t.mu.Lock()
-	t.contact[id] = contact{time.Now(), err == nil}
+	t.contact[id] = contact{sent, time.Now(), err == nil}
 	t.mu.Unlock()
 	if err == nil && resp.Success {
 		t.notices.taken(id, target, args)
@@ -109,11 +109,9 @@ func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
 }
 
-// quorum says whether a majority of the voters, self counted, answered the last
-// message to them, and did so within the last max. An idle leader writes to each follower
-// at least every 100 ms, so that a dead one is noticed soon.
-func (t *transport) quorum(c raft.Configuration, self raft.ServerID, most time.Duration) bool {
-	now := time.Now()
+// quorum says whether a majority of the voters, self counted, answered the last message to them, and did so in good time.
+// An idle leader writes to each follower every tenth to fifth of the heartbeat timeout, so that a dead one is noticed soon.
+func (t *transport) quorum(c raft.Configuration, self raft.ServerID, inTime func(contact) bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	voters, reached := 0, 0
@@ -122,7 +120,7 @@ func (t *transport) quorum(c raft.Configuration, self raft.ServerID, most time.D
 			continue
 		}
 		voters++
-		if k := t.contact[s.ID]; s.ID == self || k.ok && now.Sub(k.at) < most {
+		if k := t.contact[s.ID]; s.ID == self || k.ok && inTime(k) {
 			reached++
 		}
 	}
