@@ -158,7 +158,7 @@ func (n *Node) changeTable(ctx context.Context, f func(*table) error) error {
 		return errNoTable
 	}
 	var planned error
-	_, err := record.Edit(ctx, "the table of members", n.Propose, func() (c record.Change, err error) {
+	_, err := record.Edit(ctx, "the table of members", n.Propose, nil, func() (c record.Change, err error) {
 		c, planned = n.planTable(f)
 		return c, planned
 	})

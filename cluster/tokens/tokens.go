@@ -121,6 +121,7 @@ type Reader interface {
 type Keeper struct {
 	View    func() Reader // nil if there is none yet
 	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
+	CatchUp func()           // waits a moment until View shows what any node has answered; nil if it always does
 	Now     func() time.Time // default time.Now
 }
 
@@ -260,7 +261,7 @@ func checkName(name string) error {
 // edit proposes what plan makes of the current state, on condition that it is
 // still that.
 func (k *Keeper) edit(ctx context.Context, plan func(view Reader, s *state) (record.Op, error)) (record.Result, error) {
-	return record.Edit(ctx, "tokens", k.Propose, func() (record.Change, error) { return k.plan(plan) })
+	return record.Edit(ctx, "tokens", k.Propose, k.CatchUp, func() (record.Change, error) { return k.plan(plan) })
 }
 
 func (k *Keeper) plan(plan func(view Reader, s *state) (record.Op, error)) (record.Change, error) {

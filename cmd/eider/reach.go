@@ -18,8 +18,12 @@ import (
 	"github.com/eider-dns/eider/cluster/config"
 )
 
-// probeWait is how long a node may take to prove that it answers.
-const probeWait = 2 * time.Second
+const (
+	// probeWait is how long a node may take to prove that it answers before the next one is asked.
+	probeWait = 2 * time.Second
+	// lastWait is how long the last one may take, often the only one: there is none to ask instead of a busy one.
+	lastWait = 10 * time.Second
+)
 
 // place is an admin socket where a node may answer.
 type place struct {
@@ -44,12 +48,16 @@ func reach(c *cli.Context) (*admin.Client, error) {
 		return nil, err
 	}
 	var tried []string
-	for _, p := range places {
+	for i, p := range places {
+		wait := probeWait
+		if i == len(places)-1 {
+			wait = lastWait
+		}
 		client, err := open(p.addr)
 		if err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(c.Context, probeWait)
+		ctx, cancel := context.WithTimeout(c.Context, wait)
 		_, err = client.Status(ctx)
 		cancel()
 		if err == nil {

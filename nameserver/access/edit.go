@@ -24,6 +24,9 @@ type Editor struct {
 	Secret  *Secret
 	View    func() View // nil if there is none yet
 	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
+	// CatchUp waits a moment until View shows what any node has answered: a key may be made at one node, and the rule that
+	// names it right after at another. Nil if it always does.
+	CatchUp func()
 }
 
 var (
@@ -38,7 +41,7 @@ func (e *NotFoundError) Error() string { return "there is no " + e.What }
 
 // edit proposes what plan makes of the current state.
 func (e *Editor) edit(ctx context.Context, plan func(view Reader, s *state) (record.Op, error)) (record.Result, error) {
-	return record.Edit(ctx, "keys and rules", e.Propose, func() (record.Change, error) { return e.plan(plan) })
+	return record.Edit(ctx, "keys and rules", e.Propose, e.CatchUp, func() (record.Change, error) { return e.plan(plan) })
 }
 
 func (e *Editor) plan(plan func(view Reader, s *state) (record.Op, error)) (record.Change, error) {

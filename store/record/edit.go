@@ -14,9 +14,17 @@ const editTries = 16
 // they are still so (PreSettingIs), and has it made again if another came between. what names them in
 // errors. An error of plan or propose ends it, a refusal for another reason too, and
 // then comes with its Result; nothing was done.
-func Edit(ctx context.Context, what string, propose func(context.Context, []Change) ([]Result, error), plan func() (Change, error)) (Result, error) {
+//
+// An error of plan may be the fault of a node that has not seen yet what another one answered: before it
+// counts, catchUp waits for that, once, and plan is called again. It is nil where plan always sees all.
+func Edit(ctx context.Context, what string, propose func(context.Context, []Change) ([]Result, error), catchUp func(), plan func() (Change, error)) (Result, error) {
 	for range editTries {
 		change, err := plan()
+		if err != nil && catchUp != nil {
+			catchUp()
+			catchUp = nil
+			change, err = plan()
+		}
 		if err != nil {
 			return Result{}, err
 		}

@@ -35,7 +35,7 @@ func TestEdit(t *testing.T) {
 					return nil, tt.propose
 				}
 				return tt.results[min(proposed, len(tt.results))-1:][:1], nil
-			}, func() (Change, error) {
+			}, nil, func() (Change, error) {
 				planned++
 				return Change{}, tt.plan
 			})
@@ -43,5 +43,34 @@ func TestEdit(t *testing.T) {
 				t.Errorf("planned %d times, proposed %d, %v, %v", planned, proposed, res.Status, err)
 			}
 		})
+	}
+}
+
+// What a node says there is none of may have been made at another one: it counts once the node has caught up.
+func TestEditCatchesUp(t *testing.T) {
+	none := errors.New("there is none")
+	propose := func(context.Context, []Change) ([]Result, error) { return []Result{{Status: OK}}, nil }
+	for _, tt := range []struct {
+		rule    string
+		behind  bool
+		waits   int
+		refused bool
+	}{
+		{"it is there after all", true, 1, false},
+		{"there is none anywhere", false, 1, true},
+	} {
+		waits := 0
+		res, err := Edit(t.Context(), "things", propose, func() { waits++ }, func() (Change, error) {
+			if tt.behind && waits > 0 {
+				return Change{}, nil
+			}
+			return Change{}, none
+		})
+		if waits != tt.waits || errors.Is(err, none) != tt.refused || (res.Status == OK) == tt.refused {
+			t.Errorf("%s: waited %d times, %v, %v", tt.rule, waits, res.Status, err)
+		}
+	}
+	if _, err := Edit(t.Context(), "things", propose, func() { t.Error("waited for nothing") }, func() (Change, error) { return Change{}, nil }); err != nil {
+		t.Error(err)
 	}
 }
