@@ -66,9 +66,12 @@ func TestRollingUpgrade(t *testing.T) {
 			t.Errorf("a setting of a zone was taken while a node knows none: %s", out)
 		}
 	}
-	out, err := c.Run("cluster", "status", "-c", c.Config, "-n", "2") // an older node may not know what to say
-	if err != nil || !strings.Contains(out, "node 0 runs an older build") {
-		t.Errorf("status does not say who is behind: %v\n%s", err, out)
+	out := ""
+	if err := eidertest.Until("status says who is behind", func() bool {
+		out, err = c.Run("cluster", "status", "-c", c.Config, "-n", "2") // an older node may not know what to say
+		return err == nil && strings.Contains(out, "node 0 runs an older build")
+	}); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 	u.give(0, fresh)
 	u.must(eidertest.Until("the feature level rises", func() bool {

@@ -88,6 +88,7 @@ func TestBackupAndRestore(t *testing.T) {
 	before := zoneSerial(t, at, "zone.test.")
 	fresh := newCluster(t, 3, nil)
 	must(t, fresh.StartAll())
+	leaderOf(t, fresh)
 	for _, to := range []*eidertest.Cluster{c, fresh} {
 		command(t, to, "restore", "-c", to.Config, "--exact", file)
 		command(t, to, "cluster", "wait", "-c", to.Config, "--all")

@@ -259,10 +259,9 @@ func TestKea(t *testing.T) {
 	quietAndAfterAKill(t, c, func(t *testing.T, round int, node *eidertest.Node) {
 		host, port := hostPort(t, node)
 		dir := t.TempDir()
-		l, err := net.ListenPacket("udp", "127.0.0.1:0")
+		ports, err := eidertest.FreePorts(1)
 		must(t, err)
-		listen := l.LocalAddr().(*net.UDPAddr).Port
-		must(t, l.Close())
+		listen := ports[0]
 		config := fmt.Sprintf(`{"DhcpDdns": {"ip-address": "127.0.0.1", "port": %d, "dns-server-timeout": 500,
  "tsig-keys": [{"name": "ddns.", "algorithm": "HMAC-SHA256", "secret": %q}],
  "forward-ddns": {"ddns-domains": [{"name": "zone.test.", "key-name": "ddns.", "dns-servers": [{"ip-address": %q, "port": %s}]}]},

@@ -125,6 +125,8 @@ func TestLeftBehindStartsAnew(t *testing.T) {
 	}
 	for _, n := range c.Nodes[1:] {
 		waitData(t, n, "left19.zone.test.", dns.TypeA, "192.0.2.2")
+	}
+	for _, n := range c.Nodes[1:] { // when both show it: the one learns from the other that it is decided
 		n.Kill()
 	}
 	does(t, c, "cluster", "recover", "--yes", keeper.DataDir)

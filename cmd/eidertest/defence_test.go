@@ -70,6 +70,13 @@ func exchange(t *testing.T, c net.Conn, m *dns.Msg, d time.Duration) *dns.Msg {
 	}
 }
 
+// answered asks until there is an answer.
+func answered(t *testing.T, c net.Conn, m *dns.Msg) (r *dns.Msg) {
+	t.Helper()
+	must(t, eidertest.Until("an answer", func() bool { r = exchange(t, c, m, 5*time.Second); return r != nil }))
+	return r
+}
+
 func question(name string, cookie string) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion(name, dns.TypeA)
@@ -100,7 +107,7 @@ func TestCookiesAreGoodAtEveryNode(t *testing.T) {
 	const client = "0102030405060708"
 	ask := func(n *eidertest.Node, cookie string) (got string, accepted bool) {
 		before := figure(t, n, "eider_dns_valid_cookies_total")
-		got = cookieOf(exchange(t, from(t, n, "127.0.0.1"), question("www.zone.test.", cookie), 5*time.Second))
+		got = cookieOf(answered(t, from(t, n, "127.0.0.1"), question("www.zone.test.", cookie)))
 		return got, figure(t, n, "eider_dns_valid_cookies_total") > before
 	}
 	var cookie string
@@ -156,22 +163,44 @@ func TestCookiesAreGoodAtEveryNode(t *testing.T) {
 	}
 }
 
-// limited counts what comes back to n questions asked as fast as they are answered.
-func limited(t *testing.T, c net.Conn, m *dns.Msg, n int) (full, truncated, refused, nothing int) {
+// replies counts what came back to questions.
+type replies struct{ full, truncated, refused, dropped int }
+
+// limited asks n questions at once, and waits until each is answered or counted as dropped by the limit of rates.
+func limited(t *testing.T, node *eidertest.Node, c net.Conn, m *dns.Msg, n int) (got replies) {
 	t.Helper()
-	for range n {
-		switch r := exchange(t, c, m, 100*time.Millisecond); {
-		case r == nil:
-			nothing++
-		case r.Truncated:
-			truncated++
-		case r.Rcode == dns.RcodeSuccess && r.IsEdns0().ExtendedRcode() == 0:
-			full++
-		default:
-			refused++
-		}
+	const dropped = `eider_dns_dropped_total{reason="rate"}`
+	before := figure(t, node, dropped)
+	conn := dns.Conn{Conn: c, UDPSize: 1232}
+	first := dns.Id()
+	for i := range n {
+		m.Id = first + uint16(i)
+		must(t, conn.WriteMsg(m))
 	}
-	return
+	if err := eidertest.Until("an answer to each question, or a count of it", func() bool {
+		for {
+			must(t, c.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+			r, err := conn.ReadMsg()
+			var late net.Error
+			if errors.As(err, &late) && late.Timeout() {
+				got.dropped = figure(t, node, dropped) - before
+				return got.full+got.truncated+got.refused+got.dropped >= n
+			}
+			must(t, err)
+			switch {
+			case r.Id-first >= uint16(n): // of before
+			case r.Truncated:
+				got.truncated++
+			case r.Rcode == dns.RcodeSuccess && r.IsEdns0().ExtendedRcode() == 0:
+				got.full++
+			default:
+				got.refused++
+			}
+		}
+	}); err != nil {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	return got
 }
 
 func TestRateLimitOfANode(t *testing.T) {
@@ -179,12 +208,12 @@ func TestRateLimitOfANode(t *testing.T) {
 	node := c.Nodes[0]
 	start := time.Now()
 	flood := from(t, node, "127.0.9.1")
-	full, truncated, _, nothing := limited(t, flood, question("www.zone.test.", ""), 100)
-	if most := 5 + 5*int(time.Since(start)/time.Second+1); full < 5 || full > most || truncated == 0 || nothing == 0 {
-		t.Errorf("of 100 questions %d were answered (at most %d should be), %d truncated, %d not answered", full, most, truncated, nothing)
+	got := limited(t, node, flood, question("www.zone.test.", ""), 100)
+	if most := 5 + 5*int(time.Since(start)/time.Second+1); got.full < 5 || got.full > most || got.truncated == 0 || got.dropped == 0 {
+		t.Errorf("of 100 questions %d were answered (at most %d should be), %d truncated, %d not answered", got.full, most, got.truncated, got.dropped)
 	}
-	if full, _, _, _ := limited(t, from(t, node, "127.0.10.1"), question("www.zone.test.", ""), 5); full != 5 {
-		t.Errorf("a client of another prefix got %d answers of 5", full)
+	if got := limited(t, node, from(t, node, "127.0.10.1"), question("www.zone.test.", ""), 5); got.full != 5 {
+		t.Errorf("a client of another prefix got of 5 answers %+v", got)
 	}
 	r, _, err := (&dns.Client{Net: "tcp", Timeout: 5 * time.Second}).Exchange(question("www.zone.test.", ""), node.Query)
 	if err != nil || len(r.Answer) != 1 {
@@ -195,10 +224,10 @@ func TestRateLimitOfANode(t *testing.T) {
 		cookie = cookieOf(exchange(t, flood, question("www.zone.test.", "0102030405060708"), 100*time.Millisecond))
 		return len(cookie) == 48
 	}))
-	if full, _, _, _ := limited(t, flood, question("www.zone.test.", cookie), 50); full != 50 {
-		t.Errorf("with a good cookie %d of 50 were answered", full)
+	if got := limited(t, node, flood, question("www.zone.test.", cookie), 50); got.full != 50 {
+		t.Errorf("with a good cookie 50 questions had %+v", got)
 	}
-	if figure(t, node, `eider_dns_dropped_total{reason="rate"}`) == 0 || figure(t, node, "eider_dns_rate_limited_replies_total") == 0 {
+	if figure(t, node, "eider_dns_rate_limited_replies_total") == 0 {
 		t.Error("not counted")
 	}
 }
@@ -206,14 +235,18 @@ func TestRateLimitOfANode(t *testing.T) {
 func TestQueryACLOfANode(t *testing.T) {
 	c := startCluster(t, 1, map[string]any{"query_acl": map[string]any{"deny": []string{"127.0.9.0/24"}}})
 	node := c.Nodes[0]
-	r := exchange(t, from(t, node, "127.0.9.1"), question("www.zone.test.", ""), 5*time.Second)
-	if r == nil || r.Rcode != dns.RcodeRefused || len(r.IsEdns0().Option) != 1 || r.IsEdns0().Option[0].(*dns.EDNS0_EDE).InfoCode != dns.ExtendedErrorCodeProhibited {
+	r := answered(t, from(t, node, "127.0.9.1"), question("www.zone.test.", ""))
+	if r.Rcode != dns.RcodeRefused || len(r.IsEdns0().Option) != 1 || r.IsEdns0().Option[0].(*dns.EDNS0_EDE).InfoCode != dns.ExtendedErrorCodeProhibited {
 		t.Errorf("a client that is denied: %v", r)
 	}
-	if r := exchange(t, from(t, node, "127.0.8.1"), question("www.zone.test.", ""), 5*time.Second); r == nil || r.Rcode != dns.RcodeSuccess {
+	if r := answered(t, from(t, node, "127.0.8.1"), question("www.zone.test.", "")); r.Rcode != dns.RcodeSuccess {
 		t.Errorf("another: %v", r)
 	}
 }
+
+// floods is how often a flood is tried: a machine with more to do than it can loses packets and leaders by itself, and a node
+// that does not hold a flood off loses them every time.
+const floods = 3
 
 // A flood from one prefix leaves another's answers alone, 95 of 100 or more, once it is a second old.
 func TestFloodFromOnePrefix(t *testing.T) {
@@ -223,10 +256,6 @@ func TestFloodFromOnePrefix(t *testing.T) {
 	const questions, rate = 600, 200 // three seconds
 	for _, name := range []string{"r%d.zone.test.", "r%d.wild.zone.test.", "www.zone.test."} {
 		t.Run(name, func(t *testing.T) {
-			stop := make(chan struct{})
-			var flooding sync.WaitGroup
-			sent := 0
-			socket := from(t, node, "127.0.9.1")
 			var packets [][]byte
 			for i := range 1000 {
 				name := name
@@ -237,66 +266,81 @@ func TestFloodFromOnePrefix(t *testing.T) {
 				must(t, err)
 				packets = append(packets, p)
 			}
-			flooding.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						_, _ = socket.Write(packets[sent%len(packets)])
-						sent++
-					}
-				}
-			})
-			control := from(t, node, "127.0.10.1")
-			answers := make(chan []bool) // by number of the question
-			go func() {
-				answered, buf := make([]bool, questions), make([]byte, 1232)
-				for {
-					size, err := control.Read(buf)
-					if err != nil {
-						answers <- answered
-						return
-					}
-					if m := new(dns.Msg); m.Unpack(buf[:size]) == nil && m.Rcode == dns.RcodeSuccess && len(m.Answer) == 1 && int(m.Id) < questions {
-						answered[m.Id] = true
-					}
-				}
-			}()
-			start := time.Now()
-			tick := time.NewTicker(time.Second / rate)
-			defer tick.Stop()
-			asked := []string{"www.zone.test.", "ns1.zone.test.", "gone.zone.test."}
-			for i := range questions {
-				<-tick.C
-				m := question(asked[i%len(asked)], "")
-				m.Id = uint16(i)
-				p, err := m.Pack()
-				must(t, err)
-				_, _ = control.Write(p)
-			}
-			took := time.Since(start)
-			held := figure(t, node, "eider_dns_held_off_prefixes")
-			close(stop)
-			flooding.Wait()
-			must(t, control.SetReadDeadline(time.Now().Add(time.Second)))
-			got, late := 0, 0
-			for i, ok := range <-answers {
-				if ok {
-					got++
-				} else if i >= rate {
-					late++
+			late := 0
+			for range floods {
+				// The filter looks four times a second and comes after two looks; how much of the
+				// first second that is depends on who else uses the processors.
+				if late = lostBeside(t, node, packets, questions, rate); late <= (questions-rate)*5/100 {
+					return
 				}
 			}
-			t.Logf("%d of %d questions answered beside %.0f a second of the flood, %d lost after the first second; prefixes held off: %d",
-				got, questions, float64(sent)/took.Seconds(), late, held)
-			// The filter looks four times a second and comes after two looks; how much of the
-			// first second that is depends on who else uses the processors.
-			if late > (questions-rate)*5/100 {
-				t.Errorf("%d of %d questions were lost after the first second", late, questions-rate)
-			}
+			t.Errorf("%d of %d questions were lost after the first second", late, questions-rate)
 		})
 	}
+}
+
+// lostBeside asks questions, rate a second, beside a flood of packets from another prefix, and tells how many were lost after the
+// first second.
+func lostBeside(t *testing.T, node *eidertest.Node, packets [][]byte, questions, rate int) (late int) {
+	t.Helper()
+	stop := make(chan struct{})
+	var flooding sync.WaitGroup
+	sent := 0
+	socket := from(t, node, "127.0.9.1")
+	flooding.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = socket.Write(packets[sent%len(packets)])
+				sent++
+			}
+		}
+	})
+	control := from(t, node, "127.0.10.1")
+	answers := make(chan []bool) // by number of the question
+	go func() {
+		answered, buf := make([]bool, questions), make([]byte, 1232)
+		for {
+			size, err := control.Read(buf)
+			if err != nil {
+				answers <- answered
+				return
+			}
+			if m := new(dns.Msg); m.Unpack(buf[:size]) == nil && m.Rcode == dns.RcodeSuccess && len(m.Answer) == 1 && int(m.Id) < questions {
+				answered[m.Id] = true
+			}
+		}
+	}()
+	start := time.Now()
+	tick := time.NewTicker(time.Second / time.Duration(rate))
+	defer tick.Stop()
+	asked := []string{"www.zone.test.", "ns1.zone.test.", "gone.zone.test."}
+	for i := range questions {
+		<-tick.C
+		m := question(asked[i%len(asked)], "")
+		m.Id = uint16(i)
+		p, err := m.Pack()
+		must(t, err)
+		_, _ = control.Write(p)
+	}
+	took := time.Since(start)
+	held := figure(t, node, "eider_dns_held_off_prefixes")
+	close(stop)
+	flooding.Wait()
+	must(t, control.SetReadDeadline(time.Now().Add(time.Second)))
+	got := 0
+	for i, ok := range <-answers {
+		if ok {
+			got++
+		} else if i >= rate {
+			late++
+		}
+	}
+	t.Logf("%d of %d questions answered beside %.0f a second of the flood, %d lost after the first second; prefixes held off: %d",
+		got, questions, float64(sent)/took.Seconds(), late, held)
+	return late
 }
 
 // Beside a flood of random packets and thousands of half-open connections from one prefix,
@@ -312,18 +356,20 @@ func TestOverloadOfACluster(t *testing.T) {
 		o, err = c.Overload("zone.test", "www.zone.test", 5000, 5*time.Second)
 		must(t, err)
 		t.Logf("%+v", *o)
-		if o.UDP.Share() >= 0.95 && o.TCP.Share() >= 0.95 {
+		served, led := o.UDP.Share() >= 0.95 && o.TCP.Share() >= 0.95, o.TermAfter == o.TermBefore && o.LeaderAfter == o.Leader
+		if served && led {
 			break
 		}
-		if try == 3 && !raceEnabled { // once may be the machine's fault; with the race detector the node is the slow one
+		if try < floods { // it may be the machine's fault
+			continue
+		}
+		if !served && !raceEnabled { // with the race detector the node is the slow one
 			t.Errorf("of the questions of others %.1f %% were answered over UDP and %.1f %% over TCP", 100*o.UDP.Share(), 100*o.TCP.Share())
 		}
-		if try == 3 {
-			break
+		if !led {
+			t.Errorf("node %s led in term %d, afterwards node %s in term %d", o.Leader, o.TermBefore, o.LeaderAfter, o.TermAfter)
 		}
-	}
-	if o.TermAfter != o.TermBefore || o.LeaderAfter != o.Leader {
-		t.Errorf("node %s led in term %d, afterwards node %s in term %d", o.Leader, o.TermBefore, o.LeaderAfter, o.TermAfter)
+		break
 	}
 	for _, n := range o.Nodes {
 		if n.MemoryMost > n.Memory+100 && !raceEnabled || n.FilesMost > n.Files+1024+64 {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,27 +21,34 @@ func TestStrangersHoldNoConnections(t *testing.T) {
 	down := c.Nodes[(leaderOf(t, c)+1)%3]
 	target := c.Nodes[(leaderOf(t, c)+2)%3]
 	down.Kill()
-	const many = 300 // more than the join service takes
+	const strangers, each = 10, 30 // more than the join service takes, all of them at once: it waits for none for long
 	var held []net.Conn
 	defer func() {
 		for _, conn := range held {
 			conn.Close()
 		}
 	}()
-	local := net.TCPAddr{IP: net.IPv4(127, 9, 9, 0)}
-	for i := range many {
-		local.IP[len(local.IP)-1] = byte(1 + i%10) // ten strangers
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: append(net.IP{}, local.IP...)}, Timeout: eidertest.Patience}
-		conn, err := d.Dial("tcp", target.Raft)
-		if err != nil {
-			continue // no loopback but 127.0.0.1 here, or the port is crowded for now
-		}
-		if greets(conn, "stranger") { // no node of the cluster: who says it is the very node it asks is refused, and holds nothing
-			held = append(held, conn)
-		} else {
-			conn.Close()
-		}
+	var mu sync.Mutex
+	var coming sync.WaitGroup
+	for i := range strangers {
+		coming.Go(func() {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 9, 9, byte(1+i))}, Timeout: eidertest.Patience}
+			for range each {
+				conn, err := d.Dial("tcp", target.Raft)
+				if err != nil {
+					continue // no loopback but 127.0.0.1 here, or the port is crowded for now
+				}
+				if !greets(conn, "stranger") { // no node of the cluster: who says it is the very node it asks is refused, and holds nothing
+					conn.Close()
+					continue
+				}
+				mu.Lock()
+				held = append(held, conn)
+				mu.Unlock()
+			}
+		})
 	}
+	coming.Wait()
 	if len(held) == 0 {
 		t.Skip("no other loopback addresses here")
 	}

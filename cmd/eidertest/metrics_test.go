@@ -3,7 +3,7 @@ package eidertest_test
 import (
 	"io"
 	"net/http"
-	"strings"
+	"regexp"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -33,23 +33,25 @@ func TestMetricsAndReadiness(t *testing.T) {
 	_, err = node.Ask("tcp", "www.zone.test.", dns.TypeA)
 	must(t, err)
 	wantLine(t, node, "ADD: m.zone.test A 192.0.2.1", "OK")
+	// How often the checkpoint was written by now, and whether a question had to be asked again, is a matter of time.
 	wants := []string{
-		`eider_dns_replies_total{rcode="NXDOMAIN",transport="udp",type="MX"} 1`,
-		`eider_dns_replies_total{rcode="NOERROR",transport="tcp",type="A"} 1`,
-		"eider_raft_leader 1", "eider_zones 1", "eider_apply_changes_total", `eider_checkpoint_folds_total{outcome="ok"} 1`, "eider_build_info",
+		`eider_dns_replies_total\{rcode="NXDOMAIN",transport="udp",type="MX"\} [1-9]`,
+		`eider_dns_replies_total\{rcode="NOERROR",transport="tcp",type="A"\} [1-9]`,
+		"eider_raft_leader 1\n", "eider_zones 1\n", "eider_apply_changes_total [1-9]", `eider_checkpoint_folds_total\{outcome="ok"\} [1-9]`, "eider_build_info",
 	}
+	has := func(body, want string) bool { return regexp.MustCompile("(?m)^" + want).MatchString(body) }
 	var body string
 	if err := eidertest.Until("the figures", func() bool {
 		_, body = get("/metrics")
 		for _, want := range wants {
-			if !strings.Contains(body, want) {
+			if !has(body, want) {
 				return false
 			}
 		}
 		return true
 	}); err != nil {
 		for _, want := range wants {
-			if !strings.Contains(body, want) {
+			if !has(body, want) {
 				t.Errorf("/metrics has no %s", want)
 			}
 		}

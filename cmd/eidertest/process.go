@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -144,14 +145,26 @@ func (n *Node) Output() string { return n.out.String() }
 // Log is what the node wrote on standard error, over all its lives.
 func (n *Node) Log() string { return n.out.stderr.String() }
 
-// Ask sends one DNS question over network ("udp" or "tcp") with a deadline.
-func (n *Node) Ask(network, name string, qtype uint16) (*dns.Msg, error) {
+const (
+	// askTimeout is how long Ask waits for an answer. A busy machine may lose a packet, so it asks askTries times,
+	// as any client does.
+	askTimeout = 5 * time.Second
+	askTries   = 3
+)
+
+// Ask asks a DNS question over network ("udp" or "tcp"), again if there is no answer in time.
+func (n *Node) Ask(network, name string, qtype uint16) (r *dns.Msg, err error) {
 	m := new(dns.Msg)
 	m.SetQuestion(dns.Fqdn(name), qtype)
 	m.RecursionDesired = false
 	m.SetEdns0(1232, false)
-	c := dns.Client{Net: network, Timeout: 2 * time.Second}
-	r, _, err := c.Exchange(m, n.Query)
+	c := dns.Client{Net: network, Timeout: askTimeout}
+	for range askTries {
+		var late net.Error
+		if r, _, err = c.Exchange(m, n.Query); !errors.As(err, &late) || !late.Timeout() {
+			break
+		}
+	}
 	return r, err
 }
 

@@ -81,17 +81,18 @@ func TestSecondariesFollowBack(t *testing.T) {
 	first, was := inStep("at first")
 
 	const changes = 1000
+	rnd := rand.New(rand.NewPCG(20261121, 1))
 	for batch := range 10 {
 		node := c.Nodes[batch%3]
 		var lines []string
 		for range changes / 10 {
-			owner := fmt.Sprintf("n%d.zone.test", rand.IntN(40))
+			owner := fmt.Sprintf("n%d.zone.test", rnd.IntN(40))
 			lines = append(lines, []string{
-				fmt.Sprintf("ADD: %s %d A 192.0.2.%d", owner, 60*(1+rand.IntN(3)), rand.IntN(4)),
-				fmt.Sprintf("ADD: %s 60 TXT \"%d\"", owner, rand.IntN(4)),
-				fmt.Sprintf("REMOVE: %s A 192.0.2.%d", owner, rand.IntN(4)),
+				fmt.Sprintf("ADD: %s %d A 192.0.2.%d", owner, 60*(1+rnd.IntN(3)), rnd.IntN(4)),
+				fmt.Sprintf("ADD: %s 60 TXT \"%d\"", owner, rnd.IntN(4)),
+				fmt.Sprintf("REMOVE: %s A 192.0.2.%d", owner, rnd.IntN(4)),
 				"REMOVE: " + owner,
-			}[rand.IntN(4)])
+			}[rnd.IntN(4)])
 		}
 		lines = append(lines, fmt.Sprintf("ADD: batch%d.zone.test 60 A 192.0.2.1", batch))
 		answers, err := node.Lines(lines...)

@@ -95,7 +95,8 @@ func TestRecoveredTwice(t *testing.T) {
 			gone, stays := a, b
 			must(t, eidertest.Until("one gives way", func() bool {
 				for i, n := range []*eidertest.Node{a, b} {
-					if code, _ := readyOf(n); code == http.StatusServiceUnavailable {
+					// One that is not ready yet may be the one that stays.
+					if code, text := readyOf(n); code == http.StatusServiceUnavailable && strings.Contains(text, "recovered twice") {
 						gone, stays = n, []*eidertest.Node{b, a}[i]
 						return true
 					}
