@@ -66,6 +66,44 @@ func waitAccess(t *testing.T, c *eidertest.Cluster) {
 	}
 }
 
+// What other servers would choke on does not get in, and what cannot be understood is told so.
+func TestOddMessages(t *testing.T) {
+	c := startCluster(t, 1, nil)
+	node := c.Nodes[0]
+	run(t, c, "acl", "add", "--zone", "zone.test", "--prefix", "127.0.0.1", "--allow", "update")
+	loc := func(rdata string) *dns.Msg {
+		m := new(dns.Msg)
+		m.SetUpdate("zone.test.")
+		m.Ns = []dns.RR{&dns.RFC3597{Hdr: dns.RR_Header{Name: "loc.zone.test.", Rrtype: dns.TypeLOC, Class: dns.ClassINET, Ttl: 60}, Rdata: rdata}}
+		return m
+	}
+	const whole = "00121613" + "80000000" + "80000000" + "00989680"
+	newer := func(m *dns.Msg) *dns.Msg {
+		m.SetEdns0(1232, false)
+		m.IsEdns0().SetVersion(1)
+		return m
+	}
+	for _, tt := range []struct {
+		rule  string
+		m     *dns.Msg
+		rcode int
+	}{
+		{"RFC 1876: a whole LOC", loc(whole), dns.RcodeSuccess},
+		{"RFC 1876: half a LOC", loc(whole[:8]), dns.RcodeFormatError},
+		{"RFC 6891 6.1.3: an UPDATE with another version of EDNS", newer(loc(whole)), dns.RcodeBadVers},
+		{"RFC 6891 6.1.3: a NOTIFY with another version of EDNS", newer(new(dns.Msg).SetNotify("zone.test.")), dns.RcodeBadVers},
+		{"RFC 8490 5.4: DSO has no question", &dns.Msg{MsgHdr: dns.MsgHdr{Opcode: dns.OpcodeStateful}}, dns.RcodeNotImplemented},
+	} {
+		for _, network := range []string{"udp", "tcp"} {
+			r, _, err := (&dns.Client{Net: network, Timeout: 20 * time.Second}).Exchange(tt.m, node.Query)
+			must(t, err)
+			if r.Rcode != tt.rcode {
+				t.Errorf("%s, over %s: %s", tt.rule, network, dns.RcodeToString[r.Rcode])
+			}
+		}
+	}
+}
+
 // nsupdate of BIND against a follower, as people type it.
 func TestNsupdate(t *testing.T) {
 	nsupdate, err := exec.LookPath("nsupdate")

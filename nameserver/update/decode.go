@@ -222,7 +222,7 @@ func (m *message) change(r *rr, msg []byte) rcode {
 		return formErr
 	}
 	data, known, code := rdata(r, msg)
-	if code == noError && op.Kind == record.OpAdd && !wellFormed(r.t, data, known) {
+	if code == noError && op.Kind == record.OpAdd && !(wellFormed(r.t, data, known) && wellOwned(r)) {
 		code = formErr // one that is there already may go
 	}
 	if code == noError {

@@ -1,7 +1,9 @@
 package update
 
 import (
+	"encoding/base32"
 	"encoding/binary"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -66,6 +68,17 @@ func wellFormed(t record.Type, data []byte, rr dns.RR) bool {
 	whole := make([]byte, 1+10+2*len(data)+2*record.MaxName)
 	end, err := dns.PackRR(rr, whole, 0, nil, false)
 	return err == nil && end <= 1+10+len(data)
+}
+
+// wellOwned tells whether a record that is to be added has an owner that fits its type: that of an NSEC3 begins with a
+// hash in base32hex (RFC 5155 section 3), or BIND, and dig, take no message it is in.
+func wellOwned(r *rr) bool {
+	if r.t != record.TypeNSEC3 {
+		return true
+	}
+	label := string(r.owner[1 : 1+int(r.owner[0])])
+	_, err := base32.HexEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(label))
+	return err == nil && label != ""
 }
 
 const (

@@ -106,6 +106,22 @@ func TestAddedDataAreWhole(t *testing.T) {
 	}
 }
 
+// The owner of an NSEC3 is a hash (RFC 5155 section 3).
+func TestAddedNSEC3HasAHash(t *testing.T) {
+	b := newBench(t, fromHome())
+	for owner, want := range map[string]int{
+		"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom.example.org.": dns.RcodeSuccess,
+		"0P9MHAVEQVM6T7VBL5LOP2U3T2RP3TOM.example.org.": dns.RcodeSuccess,
+		"x-y.example.org.": dns.RcodeFormatError,
+		"example.org.":     dns.RcodeFormatError,
+	} {
+		msg := pack(t, updateMsg(t, 7, "", owner+" 60 IN NSEC3 1 0 0 - 2t7b4g4vsa5smi47k61mv5bv1a22bojr A"))
+		if got := rcodeOf(t, msg, b.Handle(msg, home, true)); got != want {
+			t.Errorf("%s: %s", owner, dns.RcodeToString[got])
+		}
+	}
+}
+
 // packed is the type and rdata of a record; TYPEn is taken as it stands.
 func packed(t *testing.T, text string) (record.Type, []byte) {
 	t.Helper()
