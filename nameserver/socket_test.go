@@ -237,6 +237,28 @@ func TestTCPLargeMessages(t *testing.T) {
 	}
 }
 
+// A connection that announces a long message takes memory as the message comes.
+func TestTCPAnnouncedLengths(t *testing.T) {
+	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
+	const connections = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range connections {
+		c := dial(t, addrs[0])
+		if _, err := c.Write([]byte{0xff, 0xff, 0x12, 0x34}); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.CloseWrite()
+		if n, _ := c.Read(make([]byte, 1)); n > 0 { // the end: the server has read it all
+			t.Fatal("half a message got an answer")
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / connections; each > 16<<10 {
+		t.Errorf("four octets cost %d", each)
+	}
+}
+
 func TestTCPGarbageEndsTheConnection(t *testing.T) {
 	_, addrs := serve(t, Options{Addrs: []string{"127.0.0.1:0"}})
 	c := dial(t, addrs[0])

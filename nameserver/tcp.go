@@ -79,10 +79,9 @@ func (s *Server) serveClient(c *client) {
 			return
 		}
 		for !whole(in[:have]) {
-			if have >= 2 {
-				if need := 2 + int(binary.BigEndian.Uint16(in)); need > len(in) {
-					in = append(make([]byte, 0, need), in[:have]...)[:need]
-				}
+			if have == len(in) { // as it fills, not as it is told to: two octets must not cost 64 KiB
+				need := min(2+int(binary.BigEndian.Uint16(in)), 2*len(in))
+				in = append(make([]byte, 0, need), in[:have]...)[:need]
 			}
 			n, err := c.Read(in[have:])
 			if have += n; err != nil && !whole(in[:have]) {
