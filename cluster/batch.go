@@ -90,8 +90,10 @@ type batcher struct {
 	queue   []*proposal
 	bytes   int
 	changes int
+	need    int // callers, before run is woken (gather)
 
-	lastTime int64 // of the last entry, Unix nanoseconds
+	gathering gathering
+	lastTime  int64 // of the last entry, Unix nanoseconds
 }
 
 func newBatcher(cluster token) *batcher {
@@ -112,6 +114,9 @@ func (b *batcher) submit(p *proposal) error {
 	b.bytes += size
 	b.changes += len(p.changes)
 	b.queue = append(b.queue, p)
+	if !b.enough() {
+		return nil
+	}
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -203,8 +208,13 @@ func (b *batcher) run(ctx context.Context, r *raft.Raft, may func() error) {
 			if len(changes) == 0 {
 				break
 			}
+			start := time.Now()
 			results, index, err := b.apply(ctx, r, changes)
+			callers := len(parts) + b.queued()
 			settle(parts, results, index, err)
+			if err == nil {
+				b.gather(ctx, callers, time.Since(start))
+			}
 		}
 	}
 }

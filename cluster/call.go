@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -115,6 +116,9 @@ func writeFrames(conn net.Conn, out <-chan frame, done <-chan struct{}) error {
 			conn.SetWriteDeadline(time.Now().Add(writeTimeout))
 			if err := f.write(w); err != nil {
 				return err
+			}
+			if len(out) == 0 {
+				runtime.Gosched() // answers to one entry become ready together: the others before the system call
 			}
 			if len(out) == 0 {
 				if err := w.Flush(); err != nil {
