@@ -226,15 +226,23 @@ func (a *answering) udp(diffs iter.Seq[store.Diff]) error {
 	return a.end()
 }
 
-// single answers with the SOA alone.
+// single answers with the SOA alone. One too long for UDP leaves TC in its place.
 func (a *answering) single() error {
 	if a.p == nil {
 		a.p = a.s.pool.Get().(*packer)
 		defer a.s.pool.Put(a.p)
 	}
 	a.begin()
-	if !a.p.add(a.soa.owner, a.soa.t, a.soa.ttl, a.soa.rdata, maxMessage-a.tail()) {
+	limit := maxMessage
+	if !a.tcp {
+		limit = min(a.req.size, a.s.o.MaxUDP)
+	}
+	switch {
+	case a.p.add(a.soa.owner, a.soa.t, a.soa.ttl, a.soa.rdata, limit-a.tail()):
+	case a.tcp:
 		return errTooLong
+	default:
+		a.p.b[2] |= flagTC
 	}
 	a.started = a.s.o.Now()
 	a.s.count.current.Add(1)

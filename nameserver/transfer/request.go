@@ -24,6 +24,7 @@ const (
 
 	flagQR = 0x80
 	flagAA = 0x04
+	flagTC = 0x02
 
 	// minUDP is what anyone can take over UDP, octets (RFC 1035 section 2.3.4).
 	minUDP = 512

@@ -344,6 +344,38 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 	}
 }
 
+// RFC 1035 section 4.2.1: nothing over UDP is longer than the client takes, not even an SOA.
+func TestIXFROverUDPFits(t *testing.T) {
+	label := strings.Repeat("n", 60)
+	apex, server, admin := strings.Repeat("a."+label+".", 3)+"org.", strings.Repeat(label+".", 4), strings.Repeat(strings.Repeat("h", 60)+".", 4)
+	b := newBench(t, Options{}, fmt.Sprintf("$ORIGIN %s\n@ 300 SOA %s %s 100 1 1 1 1\n@ 300 NS %s\n", apex, server, admin, server))
+	editor := &access.Editor{View: func() access.View { return b.store.View() }, Propose: func(_ context.Context, c []record.Change) ([]record.Result, error) {
+		return b.store.Apply(c...), nil
+	}}
+	if _, _, err := editor.AddRule(t.Context(), access.Rule{Zone: record.MustName(apex), Prefixes: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Allow: access.Transfer}); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []uint16{0, 512, 700, 1232} {
+		m := new(dns.Msg).SetIxfr(apex, 100, ".", ".")
+		if size > 0 {
+			m.SetEdns0(size, false)
+		}
+		err := b.Handle(pack(t, m), home, false, func(msg []byte) error {
+			r := new(dns.Msg)
+			if err := r.Unpack(msg); err != nil {
+				return err
+			}
+			if whole := size == 1232; len(msg) > max(512, int(size)) || r.Truncated == whole || (len(r.Answer) == 1) != whole {
+				t.Errorf("size %d: %d octets, TC %v, %d records", size, len(msg), r.Truncated, len(r.Answer))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // RFC 1995 sections 2 and 4, RFC 1982: what a question for increments gets when there are none to send.
 func TestIXFRWithoutIncrements(t *testing.T) {
 	b := newBench(t, Options{}, zoneText)
