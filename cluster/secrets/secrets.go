@@ -155,6 +155,10 @@ func (k *Keeper) turn() {
 	}
 }
 
+// Look publishes the keys of now at once, for a node that is about to answer with a state it has just applied again. It is
+// watched every second all the same.
+func (k *Keeper) Look() { k.publish() }
+
 // publish hands on the keys, if they are others than before, and gives the setting's value.
 func (k *Keeper) publish() []byte {
 	k.mu.Lock()

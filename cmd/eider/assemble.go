@@ -111,6 +111,7 @@ func (n *node) start(ctx context.Context) error {
 		}
 	}
 	if err == nil {
+		n.secrets.Look() // the first answer takes the cookies of before
 		now := time.Now()
 		n.since.Store(&now)
 		go n.serve()

@@ -12,6 +12,7 @@ import (
 
 // Every act on members leaves a line with who asked, what, and what came of it; also one that was refused.
 func TestMemberActsAreAudited(t *testing.T) {
+	mostlyWaits(t)
 	c := newCluster(t, 3, nil)
 	text, err := os.ReadFile(c.Config)
 	must(t, err)

@@ -72,8 +72,10 @@ zone "cat.test" { type secondary; primaries { %s}; file "cat.db"; };
 // Knot and BIND follow the catalog by themselves: members come, go and come again.
 func TestCatalogProducer(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
+			mostlyWaits(t)
 			c := secondaries(t, "cat.test", "m1.test", "m2.test")
 			ports, err := eidertest.FreePorts(1)
 			must(t, err)

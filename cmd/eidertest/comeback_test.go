@@ -40,6 +40,7 @@ func putAside(t *testing.T, n *eidertest.Node, file, folder string) []string {
 // One that was away holds a beginning of the history the cluster was recovered with. It comes back by itself, with what it has; while
 // nobody can let it in it is not ready, says why, and counts as stale.
 func TestLeftBehindComesBack(t *testing.T) {
+	mostlyWaits(t)
 	c := newCluster(t, 3, nil)
 	b, err := os.ReadFile(c.Config)
 	must(t, err)
@@ -111,6 +112,7 @@ func TestLeftBehindComesBack(t *testing.T) {
 
 // One that holds changes the recovered history lacks keeps them in quarantine, and joins without them, by itself.
 func TestLeftBehindStartsAnew(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, nil)
 	keeper := c.Nodes[0]
 	wantLine(t, keeper, "ADD: one.zone.test A 192.0.2.1", "OK")

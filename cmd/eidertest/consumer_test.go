@@ -165,6 +165,7 @@ func TestCatalogConsumer(t *testing.T) {
 
 // Knot makes the catalog of its zones by itself; they come and go as its config has them.
 func TestCatalogOfKnot(t *testing.T) {
+	mostlyWaits(t)
 	c := secondaries(t, "cat.test", "m1.test", "m2.test")
 	o := startOutside(t, "knotd", c, 3600, "idle.test")
 	for _, z := range []string{"m1.test", "m2.test"} {

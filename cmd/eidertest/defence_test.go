@@ -156,7 +156,7 @@ func TestCookiesAreGoodAtEveryNode(t *testing.T) {
 		n.Kill()
 	}
 	alone := c.Nodes[2]
-	must(t, alone.Start())
+	must(t, alone.Start()) // which takes it with the first answer
 	waitData(t, alone, "www.zone.test.", dns.TypeA, "192.0.2.80")
 	if _, accepted := ask(alone, cookie); !accepted {
 		t.Error("a node alone does not take a cookie of before")

@@ -111,6 +111,15 @@ func notShort(t *testing.T) {
 	}
 }
 
+// mostlyWaits runs a test, or a part of one, beside others that mostly wait for timeouts, elections and refreshes: after all tests
+// that need the processors for themselves. With the race detector all do.
+func mostlyWaits(t *testing.T) {
+	t.Helper()
+	if !raceEnabled {
+		t.Parallel()
+	}
+}
+
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 type digest struct {

@@ -9,6 +9,7 @@ import (
 // A stopped leader that goes on after another was chosen shows what it has at level local, and
 // never vouches for it at level linearizable; the index of a change holds at every node.
 func TestReadLevels(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, map[string]any{"timeouts": map[string]any{"propose": "20s"}})
 	leader := leaderOf(t, c)
 	old, next := c.Nodes[leader], c.Nodes[(leader+1)%3]

@@ -210,6 +210,7 @@ func socket(n *eidertest.Node) string { return "--socket=" + n.Socket }
 // that is in: nothing acknowledged is lost, no question fails.
 func TestGrowAndShrink(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	c := startCluster(t, 1, nil)
 	l := newLoad(t, c.Nodes[0])
 	for i := 1; i < 5; i++ {
@@ -258,6 +259,7 @@ func TestGrowAndShrink(t *testing.T) {
 
 // A dead node is replaced by one command, and its disk never comes back in.
 func TestReplaceADeadNode(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, nil)
 	l := newLoad(t, c.Nodes...)
 	l.goOn()
@@ -285,6 +287,7 @@ func TestReplaceADeadNode(t *testing.T) {
 
 // Votes are given and taken while changes go on; a node without one takes changes and answers.
 func TestPromoteDemoteTransfer(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, nil)
 	l := newLoad(t, c.Nodes...)
 	reader := addNode(t, c, "read", nil, c.Nodes[0])
@@ -350,6 +353,7 @@ func TestNodeMoves(t *testing.T) {
 // The rule of clean-up takes dead nodes out, and stops where it would leave too few.
 func TestCleanup(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	c := startCluster(t, 4, nil)
 	does(t, c, "cluster", "cleanup", "10s", socket(c.Nodes[0]))
 	refuses(t, c, "are allowed", "cluster", "cleanup", "1s", socket(c.Nodes[0]))
@@ -366,6 +370,7 @@ func TestCleanup(t *testing.T) {
 
 // A tie-breaker votes and holds everything, and serves no DNS: with it one of two sites may fail.
 func TestTieBreaker(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 1, nil)
 	second := addNode(t, c, "1", nil, c.Nodes[0])
 	third, err := c.Add("2", map[string]any{"query_loc": []string{}})

@@ -22,6 +22,7 @@ func says(t *testing.T, n *eidertest.Node, word string) {
 // Three nodes that know only where to look begin one cluster together, and not before all are there.
 // A fourth one alike does not begin another.
 func TestFirstStartByCount(t *testing.T) {
+	mostlyWaits(t)
 	c := newCluster(t, 0, nil)
 	where := []string{}
 	for i := range 4 {
@@ -83,6 +84,7 @@ func TestTwoClustersAreNotMerged(t *testing.T) {
 
 // A copied data folder, and a second node under an id that is taken, get no part in the cluster.
 func TestOneIdentityOneNode(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, nil)
 	node := c.Nodes[(leaderOf(t, c)+1)%3]
 	node.Stop()
@@ -111,6 +113,7 @@ func TestOneIdentityOneNode(t *testing.T) {
 // A copied data folder that is started while the original is down is the node from then on, at its own address. When the original
 // comes back, one of the two has a part in the cluster, and the other says why not.
 func TestCopyStartsFirst(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, nil)
 	leader := leaderOf(t, c)
 	node, join := c.Nodes[(leader+1)%3], c.Nodes[leader].Raft
@@ -139,6 +142,7 @@ func TestCopyStartsFirst(t *testing.T) {
 // A majority that lost its disks and began anew, which is all it could know, and the node with the old content
 // stay apart, and say so.
 func TestWipedMajority(t *testing.T) {
+	mostlyWaits(t)
 	c := startCluster(t, 3, map[string]any{"auto_zone": true})
 	keeper := c.Nodes[leaderOf(t, c)]
 	must(t, eidertest.Until("the cluster has a founding", func() bool {

@@ -158,6 +158,7 @@ func TestREADMEWalkthrough(t *testing.T) {
 // asked at the nodes that run: what was acknowledged is there at the end.
 func TestREADMEMembers(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	cmd, swap := blockCommand(t, "touch finished\nwhile [ ! -e looked ]; do sleep 0.1; done\n", "members", "recover")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

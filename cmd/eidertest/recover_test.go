@@ -16,6 +16,7 @@ import (
 // Two of three are lost under load. The one that is left goes on alone, with everything that was acknowledged
 // at it, while it answers; the lost ones come back with what is a beginning of that, or empty, by themselves.
 func TestLostMajority(t *testing.T) {
+	mostlyWaits(t)
 	for _, tt := range []struct {
 		rule string
 		live bool
@@ -24,6 +25,7 @@ func TestLostMajority(t *testing.T) {
 		{"recovered from its folder", false},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
+			mostlyWaits(t)
 			c := startCluster(t, 3, nil)
 			l := newLoad(t, c.Nodes...)
 			l.goOn()

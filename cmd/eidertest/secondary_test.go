@@ -213,8 +213,10 @@ func (o *outside) same(t *testing.T, c *eidertest.Cluster, zone string) {
 // killed again and again: every node has what the primary has, at its serials, by IXFR.
 func TestSecondaryOf(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
+			mostlyWaits(t)
 			c := secondaries(t, "out.test")
 			o := startOutside(t, program, c, 3600, "out.test")
 			run(t, c, "zone", "create", "out.test", "primaries="+strings.Replace(o.addr, ":", "@", 1)+"%out")
@@ -269,6 +271,7 @@ func TestSecondaryOf(t *testing.T) {
 // was never pulled is not answered for.
 func TestSecondaryExpires(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	c := secondaries(t, "out.test", "never.test")
 	o := startOutside(t, "knotd", c, 6, "out.test")
 	at := strings.Replace(o.addr, ":", "@", 1) + "%out"
@@ -315,8 +318,10 @@ func TestSecondaryExpires(t *testing.T) {
 // A zone is migrated once from a primary, with its serial, and is a primary zone here.
 func TestLoadFromPrimary(t *testing.T) {
 	notShort(t)
+	mostlyWaits(t)
 	for _, program := range []string{"knotd", "named"} {
 		t.Run(program, func(t *testing.T) {
+			mostlyWaits(t)
 			c := secondaries(t, "out.test")
 			o := startOutside(t, program, c, 3600, "out.test")
 			at := strings.Replace(o.addr, ":", "@", 1)

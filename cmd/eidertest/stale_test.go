@@ -13,6 +13,7 @@ import (
 // A node that is cut off does what its config says once it is stale, also after a restart, and is
 // fresh again once it hears of a leader.
 func TestStaleLimit(t *testing.T) {
+	mostlyWaits(t)
 	c := newCluster(t, 3, nil)
 	b, err := os.ReadFile(c.Config)
 	must(t, err)

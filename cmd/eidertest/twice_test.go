@@ -61,6 +61,7 @@ func saysGaveWay(t *testing.T, c *eidertest.Cluster, n *eidertest.Node) {
 // An operator recovers the cluster on two disks that do not reach each other. When they meet, one of the two gives way, and
 // says what to do; what it has is never mixed with what the other has.
 func TestRecoveredTwice(t *testing.T) {
+	mostlyWaits(t)
 	for _, tt := range []struct {
 		rule  string
 		apart func(t *testing.T, a, b *eidertest.Node) // starts both, each takes a change
@@ -88,6 +89,7 @@ func TestRecoveredTwice(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
+			mostlyWaits(t)
 			c := recoveredTwice(t)
 			a, b := c.Nodes[0], c.Nodes[1]
 			refuses(t, c, "recovered one without the other", "cluster", "recover", "--yes", a.DataDir, b.DataDir)

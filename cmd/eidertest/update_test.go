@@ -357,7 +357,7 @@ func TestUpdateWhileLeadersDie(t *testing.T) {
 	t.Logf("%d messages in %d packets, %d without an answer in 500 ms, over %d kills", clients*each, sent.Load(), silent.Load(), kills)
 }
 
-var increments = flag.Int("increments", 1000, "how often clients count up together in TestCountingTogether")
+var increments = flag.Int("increments", 500, "how often clients count up together in TestCountingTogether")
 
 // Clients at different nodes read a number and write the next one if it is still
 // the same (RFC 2136 section 2.4.2), over and over: no step is lost and none is done twice.
