@@ -53,11 +53,17 @@ func collapseHeap(inside unsafe.Pointer) {
 				continue
 			}
 			left--
-			if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, at, hugePage, madvCollapse); errno == syscall.EINVAL {
-				return // not this kernel, or not with these settings
+			if _, _, errno := syscall.Syscall(syscall.SYS_MADVISE, at, hugePage, madvCollapse); collapseEnds(errno) {
+				return
 			}
 		}
 	}
+}
+
+// collapseEnds tells of errors that the next page would meet, too (madvise(2)): this kernel or process has no huge pages, or there
+// is no memory for one, in the machine or its cgroup. To ask on would have the kernel look for some, page after page.
+func collapseEnds(errno syscall.Errno) bool {
+	return errno == syscall.EINVAL || errno == syscall.EPERM || errno == syscall.ENOSYS || errno == syscall.ENOMEM || errno == syscall.EBUSY
 }
 
 // hugeWanted tells whether the file of the setting, "always [madvise] never", chooses anything but never. MADV_COLLAPSE itself

@@ -74,6 +74,15 @@ func TestHugePagesAsTheOperatorSays(t *testing.T) {
 	}
 }
 
+// Where memory is short the kernel is not asked again and again; a page that is busy does not keep the others from it.
+func TestCollapseEnds(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{0: false, syscall.EAGAIN: false, syscall.EINVAL: true, syscall.EPERM: true, syscall.ENOMEM: true, syscall.EBUSY: true} {
+		if got := collapseEnds(errno); got != want {
+			t.Errorf("%v: %v", errno, got)
+		}
+	}
+}
+
 func TestMappings(t *testing.T) {
 	for _, c := range []struct {
 		line string
