@@ -61,13 +61,13 @@ func (n *Node) suit(ctx context.Context, c record.Change, encoded []byte) ([]byt
 
 // firstLevel waits, once, for a leader to say the first level: one of an older build never does.
 func (n *Node) firstLevel(ctx context.Context) uint16 {
-	if n.levelLate.Load() {
-		return n.level()
+	level := n.level()
+	if level > 0 || n.levelLate.Load() {
+		return level
 	}
 	tick := time.NewTicker(levelLook)
 	defer tick.Stop()
-	for end := time.Now().Add(levelWait); ; {
-		level := n.level()
+	for end := time.Now().Add(levelWait); ; level = n.level() {
 		if level > 0 {
 			return level
 		}
