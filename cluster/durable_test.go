@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +117,26 @@ func TestSegmentsGivenUpGo(t *testing.T) {
 			t.Errorf("%s is there (%v)", name, err)
 		}
 	}
+}
+
+// That the disk is full is seen through the library's cache, or nothing that was put aside would make room.
+func TestFullDiskIsSeen(t *testing.T) {
+	eachKind(t, func(t *testing.T, kind string) {
+		l := testLogs(t, kind, Tuning{}, 0)
+		l.appends.LogStore = fullLog{l.entries}
+		if err := l.StoreLog(&raft.Log{Index: 1, Term: 1}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("an append says %v", err)
+		}
+		if err := <-l.failed; !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("the supervisor is told %v", err)
+		}
+	})
+}
+
+type fullLog struct{ raft.LogStore }
+
+func (fullLog) StoreLogs([]*raft.Log) error {
+	return &fs.PathError{Op: "write", Path: logFile, Err: syscall.ENOSPC}
 }
 
 // watched tells of calls before it hands them on.

@@ -132,8 +132,20 @@ func (l *logStore) cache() (err error) {
 	if l.segments != nil {
 		l.entries = l.segments
 	}
-	l.LogStore, err = raft.NewLogCache(logCache, l.entries)
+	l.appends = &appends{LogStore: l.entries}
+	l.LogStore, err = raft.NewLogCache(logCache, l.appends)
 	return err
+}
+
+// appends keeps the error of the last append, of which the library's cache hands on the text alone: that the disk is full has to be seen (MakeRoom).
+type appends struct {
+	raft.LogStore
+	err error
+}
+
+func (a *appends) StoreLogs(entries []*raft.Log) error {
+	a.err = a.LogStore.StoreLogs(entries)
+	return a.err
 }
 
 // carried says that entries stay where they are. It gives the error back if that is not so.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -52,6 +53,7 @@ var (
 type logStore struct {
 	raft.LogStore // the cache over entries
 	entries       raft.LogStore
+	appends       *appends // between the two
 	bolt          *raftboltdb.BoltStore
 	beside        interface{ Set(key, val []byte) error } // bolt, for what is no entry
 	segments      *segments.Log                           // nil: the entries are in bolt
@@ -266,7 +268,7 @@ func (l *logStore) lookAtEnds() error {
 func (l *logStore) store(entries []*raft.Log) error {
 	l.inWAL.Store(l.segments != nil)
 	if err := l.LogStore.StoreLogs(entries); err != nil {
-		return err
+		return cmp.Or(l.appends.err, err)
 	}
 	return l.rolled()
 }

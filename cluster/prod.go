@@ -30,6 +30,7 @@ func (r *run) prod() {
 	timeout := r.n.config.Timeouts.Heartbeat
 	spread := func() time.Duration { return rand.N(timeout/prodSpread + 1) }
 	last, wait := r.began, timeout+spread()
+	var hung time.Time // the write that leadership was handed on for
 	for {
 		select {
 		case <-look.C:
@@ -43,6 +44,10 @@ func (r *run) prod() {
 		if state := r.raft.State(); state != raft.Follower {
 			if state == raft.Leader {
 				look.Reset(prodSeldom)
+				if _, since, hangs := r.logs.hanging(); hangs && !since.Equal(hung) {
+					hung = since
+					r.wg.Go(r.yield)
+				}
 			}
 			continue
 		}

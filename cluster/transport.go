@@ -39,6 +39,7 @@ type transport struct {
 type contact struct {
 	sent, at time.Time // the message, and the end of it
 	ok       bool
+	answered time.Time // when the last message was sent that the follower answered
 }
 
 // newTransport makes a transport over s. One message in flight: pipelining can
@@ -73,7 +74,11 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		err = t.NetworkTransport.AppendEntries(id, target, args, resp)
 	}
 	t.mu.Lock()
-	t.contact[id] = contact{sent, time.Now(), err == nil}
+	k := contact{sent, time.Now(), err == nil, t.contact[id].answered}
+	if k.ok {
+		k.answered = sent
+	}
+	t.contact[id] = k
 	t.mu.Unlock()
 	if err == nil && resp.Success {
 		t.notices.taken(id, target, args)

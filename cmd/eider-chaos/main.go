@@ -88,6 +88,9 @@ func (o *options) check(only string) error {
 	if o.mutant != "" && !ok {
 		return fmt.Errorf("-mutant: there is no %q; -kinds lists them", o.mutant)
 	}
+	if ok && o.logStore == "" {
+		o.logStore = m.logStore
+	}
 	if ok && only == "" {
 		o.only = strings.Split(m.only, ",")
 	}

@@ -15,6 +15,8 @@ type mutant struct {
 	what  string
 	edits []edit
 	only  string // the faults that bring it out
+	// logStore is what the nodes keep their log in, where that matters.
+	logStore string
 	// test names a package and a test of it that must be red instead of a run: what no number of faults
 	// brings out from outside.
 	test [2]string
@@ -34,6 +36,9 @@ var mutants = map[string]mutant{
 	}},
 	"no-sync": {what: "the log and the checkpoint are never synced", only: "power-all", edits: []edit{
 		{boltModule, "bolt_linux.go", "return syscall.Fdatasync(int(db.file.Fd()))", "_ = syscall.Fdatasync; return nil"},
+		{ourModule, "cluster/segments/sync_linux.go", "err := syscall.Fdatasync(int(f.Fd()))", "err := error(nil)"},
+	}},
+	"no-sync-wal": {what: "segments are never synced, all else is", only: "power-all", logStore: logWAL, edits: []edit{
 		{ourModule, "cluster/segments/sync_linux.go", "err := syscall.Fdatasync(int(f.Fd()))", "err := error(nil)"},
 	}},
 	"no-verify": {what: "a snapshot is put in place before it is verified", only: "damage-install", edits: []edit{

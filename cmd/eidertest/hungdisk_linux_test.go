@@ -128,7 +128,7 @@ func TestHungDisk(t *testing.T) {
 }
 
 // hangs is what a node says whose disk hangs, in whichever write that was.
-var hangs = regexp.MustCompile(`a write to (raft\.db|commit-hint) has not ended for`)
+var hangs = regexp.MustCompile(`a write to (raft\.db|raft\.wal|commit-hint) has not ended for`)
 
 // hangLeader has the disk of the leader hang, and tells when another node led.
 func hangLeader(t *testing.T, c *eidertest.Cluster, try int) time.Duration {
