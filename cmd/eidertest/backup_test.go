@@ -13,15 +13,6 @@ import (
 	"github.com/eider-dns/eider/cmd/eidertest"
 )
 
-func command(t *testing.T, c *eidertest.Cluster, args ...string) string {
-	t.Helper()
-	out, err := c.Run(args...)
-	if err != nil {
-		t.Fatalf("eider %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
 // zoneSerial is the serial a node answers.
 func zoneSerial(t *testing.T, n *eidertest.Node, apex string) (serial uint32) {
 	t.Helper()
@@ -42,21 +33,21 @@ func TestBackupAndRestore(t *testing.T) {
 	c := startCluster(t, 3, nil)
 	at := c.Nodes[(leaderOf(t, c)+1)%3]
 	wantLine(t, at, "ADD: kept.zone.test TXT kept", "OK")
-	command(t, c, "zone", "create", "-c", c.Config, "two.test")
-	command(t, c, "zone", "set", "-c", c.Config, "two.test", "serial=unixtime")
-	command(t, c, "acl", "add", "-c", c.Config, "--zone", "zone.test", "--prefix", "198.51.100.0/24", "--allow", "update")
+	does(t, c, "zone", "create", "-c", c.Config, "two.test")
+	does(t, c, "zone", "set", "-c", c.Config, "two.test", "serial=unixtime")
+	does(t, c, "acl", "add", "-c", c.Config, "--zone", "zone.test", "--prefix", "198.51.100.0/24", "--allow", "update")
 	for _, node := range c.Nodes {
 		waitData(t, node, "kept.zone.test.", dns.TypeTXT, `"kept"`)
 	}
-	command(t, c, "cluster", "wait", "-c", c.Config, "--all")
+	does(t, c, "cluster", "wait", "-c", c.Config, "--all")
 	for _, node := range c.Nodes {
 		if node != at {
 			node.Kill()
 		}
 	}
 	file := filepath.Join(t.TempDir(), "eider.backup")
-	command(t, c, "backup", "--socket", at.Socket, file)
-	if out := command(t, c, "backup", "verify", file); !strings.Contains(out, "zones=2") {
+	does(t, c, "backup", "--socket", at.Socket, file)
+	if out := does(t, c, "backup", "verify", file); !strings.Contains(out, "zones=2") {
 		t.Errorf("verify says %s", out)
 	}
 	saved := zoneSerial(t, at, "zone.test.")
@@ -84,14 +75,14 @@ func TestBackupAndRestore(t *testing.T) {
 			return err == nil && (strings.HasPrefix(got, "OK") || strings.HasPrefix(got, "UNCHANGED") || strings.HasPrefix(got, "NOT-FOUND"))
 		}))
 	}
-	command(t, c, "zone", "create", "-c", c.Config, "extra.test")
+	does(t, c, "zone", "create", "-c", c.Config, "extra.test")
 	before := zoneSerial(t, at, "zone.test.")
 	fresh := newCluster(t, 3, nil)
 	must(t, fresh.StartAll())
 	leaderOf(t, fresh)
 	for _, to := range []*eidertest.Cluster{c, fresh} {
-		command(t, to, "restore", "-c", to.Config, "--exact", file)
-		command(t, to, "cluster", "wait", "-c", to.Config, "--all")
+		does(t, to, "restore", "-c", to.Config, "--exact", file)
+		does(t, to, "cluster", "wait", "-c", to.Config, "--all")
 		for _, node := range to.Nodes {
 			waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
 			waitData(t, node, "kept.zone.test.", dns.TypeTXT, `"kept"`)
@@ -101,10 +92,10 @@ func TestBackupAndRestore(t *testing.T) {
 				return err == nil && r.Rcode == dns.RcodeRefused
 			}))
 		}
-		if out := command(t, to, "acl", "list", "-c", to.Config); !strings.Contains(out, "198.51.100.0/24") {
+		if out := does(t, to, "acl", "list", "-c", to.Config); !strings.Contains(out, "198.51.100.0/24") {
 			t.Errorf("rules after the restore: %s", out)
 		}
-		if out := command(t, to, "zone", "show", "-c", to.Config, "two.test"); !strings.Contains(out, "unixtime") {
+		if out := does(t, to, "zone", "show", "-c", to.Config, "two.test"); !strings.Contains(out, "unixtime") {
 			t.Errorf("settings after the restore: %s", out)
 		}
 	}
@@ -139,7 +130,7 @@ func TestScheduledBackups(t *testing.T) {
 		t.Error("what a crash left of a backup is there")
 	}
 	for _, name := range names {
-		command(t, c, "backup", "verify", name)
+		does(t, c, "backup", "verify", name)
 	}
 	if len(names) == 0 || !slices.IsSorted(names) {
 		t.Errorf("left: %s", fmt.Sprint(names))

@@ -356,6 +356,12 @@ func TestOverloadOfACluster(t *testing.T) {
 		o, err = c.Overload("zone.test", "www.zone.test", 5000, 5*time.Second)
 		must(t, err)
 		t.Logf("%+v", *o)
+		if o.UDP.Asked < 100 || o.TCP.Asked < 10 { // of 500 and 50 that were to be asked: who asks had no processor, either
+			if try == floods {
+				t.Skip("this machine has more to do than it can: nothing was measured")
+			}
+			continue
+		}
 		served, led := o.UDP.Share() >= 0.95 && o.TCP.Share() >= 0.95, o.TermAfter == o.TermBefore && o.LeaderAfter == o.Leader
 		if served && led {
 			break

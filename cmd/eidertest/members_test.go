@@ -172,16 +172,6 @@ func waitVoters(t *testing.T, n *eidertest.Node, ids string) {
 	}
 }
 
-// does runs an eider command, which must succeed.
-func does(t *testing.T, c *eidertest.Cluster, args ...string) string {
-	t.Helper()
-	out, err := c.Run(args...)
-	if err != nil {
-		t.Fatalf("eider %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
-}
-
 // refuses runs an eider command, which must fail and say why.
 func refuses(t *testing.T, c *eidertest.Cluster, why string, args ...string) {
 	t.Helper()

@@ -39,7 +39,7 @@ func startRemote(t *testing.T) (*eidertest.Cluster, []string) {
 	b, err = json.MarshalIndent(conf, "", "  ")
 	must(t, err)
 	must(t, os.WriteFile(c.Config, b, 0o644))
-	mustRun(t, c, "certificate", "init", "-c", c.Config)
+	does(t, c, "certificate", "init", "-c", c.Config)
 	must(t, os.WriteFile(zoneFile(c), []byte(zone), 0o644))
 	must(t, c.Nodes[0].Start("-z", zoneFile(c)))
 	must(t, c.Nodes[1].Start())
@@ -54,7 +54,7 @@ func startRemote(t *testing.T) (*eidertest.Cluster, []string) {
 // has neither, or one that was removed, gets nothing done.
 func TestOperatorsOverTheNetwork(t *testing.T) {
 	c, addrs := startRemote(t)
-	mustRun(t, c, "certificate", "operator", "alice", "-c", c.Config)
+	does(t, c, "certificate", "operator", "alice", "-c", c.Config)
 	elsewhere := t.TempDir() // a machine with no config: the CA's certificate alone, and alice's
 	for _, name := range []string{"ca.pem", "operator-alice.pem", "operator-alice.key"} {
 		b, err := os.ReadFile(filepath.Join(c.Dir, "tls", name))
@@ -65,11 +65,11 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 	alice := []string{"--ca", "ca.pem", "--cert", "operator-alice.pem"}
 	with := func(how []string, words ...string) []string { return append(words, how...) }
 
-	mustRun(t, far, with(alice, "record", "add", "by-alice.zone.test", "A", "192.0.2.1", "--socket", addrs[1])...)
+	does(t, far, with(alice, "record", "add", "by-alice.zone.test", "A", "192.0.2.1", "--socket", addrs[1])...)
 	waitData(t, c.Nodes[0], "by-alice.zone.test.", dns.TypeA, "192.0.2.1")
 
-	token := strings.TrimSpace(strings.Split(mustRun(t, far, with(alice, "token", "add", "ci", "--socket", addrs[2])...), "\n")[0])
-	look := strings.TrimSpace(strings.Split(mustRun(t, c, "token", "add", "probe", "--role", "metrics", "--expires", "1h", "-c", c.Config, "-n", "0"), "\n")[0])
+	token := strings.TrimSpace(strings.Split(does(t, far, with(alice, "token", "add", "ci", "--socket", addrs[2])...), "\n")[0])
+	look := strings.TrimSpace(strings.Split(does(t, c, "token", "add", "probe", "--role", "metrics", "--expires", "1h", "-c", c.Config, "-n", "0"), "\n")[0])
 	for _, text := range []string{token, look} {
 		if !strings.HasPrefix(text, "eider_") {
 			t.Fatalf("no token: %q", text)
@@ -86,9 +86,9 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 		}
 		return true
 	}))
-	mustRun(t, far, with(ci, "record", "add", "by-ci.zone.test", "A", "192.0.2.2", "--socket", addrs[0])...)
+	does(t, far, with(ci, "record", "add", "by-ci.zone.test", "A", "192.0.2.2", "--socket", addrs[0])...)
 	waitData(t, c.Nodes[2], "by-ci.zone.test.", dns.TypeA, "192.0.2.2")
-	if out := mustRun(t, c, "token", "list", "-c", c.Config, "-n", "1"); !strings.Contains(out, "ci") || strings.Contains(out, token) {
+	if out := does(t, c, "token", "list", "-c", c.Config, "-n", "1"); !strings.Contains(out, "ci") || strings.Contains(out, token) {
 		t.Errorf("tokens:\n%s", out)
 	}
 
@@ -106,7 +106,7 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 		}
 	}
 
-	mustRun(t, c, "token", "remove", "ci", "-c", c.Config, "-n", "2")
+	does(t, c, "token", "remove", "ci", "-c", c.Config, "-n", "2")
 	must(t, eidertest.Until("the token counts nowhere", func() bool {
 		for _, addr := range addrs {
 			if _, err := far.Run(with(ci, "cluster", "status", "--socket", addr)...); err == nil {

@@ -273,15 +273,30 @@ func TestLargeZone(t *testing.T) {
 // order is kept.
 func TestPipedLinesKeepOrder(t *testing.T) {
 	c := startCluster(t, 3, nil)
+	for try := 1; ; try++ { // an election may come between, when the machine has more to do than it can
+		why := pipeLines(t, c, fmt.Sprintf("order%d.zone.test", try))
+		if why == "" {
+			return
+		}
+		t.Log(why)
+		if try == elections {
+			t.Fatal("there was an election each time")
+		}
+	}
+}
+
+// pipeLines pipes lines about one owner name in, and says which of them found no leader, if any.
+func pipeLines(t *testing.T, c *eidertest.Cluster, owner string) (unavailable string) {
+	t.Helper()
 	const count = 10_000
 	lines := make([]string, 0, count)
 	for i := range count / 2 {
 		// Every record is added and, right behind, the one before it is removed.
-		lines = append(lines, fmt.Sprintf("ADD: order.zone.test A 10.0.%d.%d", i>>8, i&255))
+		lines = append(lines, fmt.Sprintf("ADD: %s A 10.0.%d.%d", owner, i>>8, i&255))
 		if i == 0 {
-			lines = append(lines, "REMOVE: order.zone.test A 10.9.9.9")
+			lines = append(lines, "REMOVE: "+owner+" A 10.9.9.9")
 		} else {
-			lines = append(lines, fmt.Sprintf("REMOVE: order.zone.test A 10.0.%d.%d", (i-1)>>8, (i-1)&255))
+			lines = append(lines, fmt.Sprintf("REMOVE: %s A 10.0.%d.%d", owner, (i-1)>>8, (i-1)&255))
 		}
 	}
 	var before, after status
@@ -292,7 +307,10 @@ func TestPipedLinesKeepOrder(t *testing.T) {
 	t.Logf("%d lines in %v", count, time.Since(start))
 	must(t, c.Nodes[1].Get("/v1/status", &after))
 	for i, a := range answers {
-		if want := "OK"; i != 1 && !strings.HasPrefix(a, want) {
+		if strings.HasPrefix(a, "UNAVAILABLE") {
+			return lines[i] + ": " + a
+		}
+		if i != 1 && !strings.HasPrefix(a, "OK") {
 			t.Fatalf("line %d %q: %s", i, lines[i], a)
 		}
 	}
@@ -301,8 +319,9 @@ func TestPipedLinesKeepOrder(t *testing.T) {
 	}
 	i := count/2 - 1
 	for _, node := range c.Nodes {
-		waitData(t, node, "order.zone.test.", dns.TypeA, fmt.Sprintf("10.0.%d.%d", i>>8, i&255))
+		waitData(t, node, owner+".", dns.TypeA, fmt.Sprintf("10.0.%d.%d", i>>8, i&255))
 	}
+	return ""
 }
 
 // Other programs' digs agree; dig's own exit status and output are what users see.

@@ -27,7 +27,7 @@ var tlsConfig = map[string]any{"tls": map[string]any{"ca_file": "tls/ca.pem"}, "
 func startTLS(t *testing.T, n int) *eidertest.Cluster {
 	t.Helper()
 	c := newCluster(t, n, tlsConfig)
-	mustRun(t, c, "certificate", "init", "-c", c.Config)
+	does(t, c, "certificate", "init", "-c", c.Config)
 	must(t, os.WriteFile(zoneFile(c), []byte(zone), 0o644))
 	for i, node := range c.Nodes {
 		if i == 0 {
@@ -40,15 +40,6 @@ func startTLS(t *testing.T, n int) *eidertest.Cluster {
 		waitData(t, node, "www.zone.test.", dns.TypeA, "192.0.2.80")
 	}
 	return c
-}
-
-func mustRun(t *testing.T, c *eidertest.Cluster, args ...string) string {
-	t.Helper()
-	out, err := c.Run(args...)
-	if err != nil {
-		t.Fatalf("eider %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return out
 }
 
 // expiry is when the certificate ends a running node has in use.
@@ -100,14 +91,14 @@ func TestTLSKillsAndRotation(t *testing.T) {
 	renew := func() {
 		for _, node := range c.Nodes {
 			before := expiry(node)
-			mustRun(t, c, "certificate", "node", node.ID, "--force", "--days", fmt.Sprint(100+rand.IntN(200)), "-c", c.Config)
+			does(t, c, "certificate", "node", node.ID, "--force", "--days", fmt.Sprint(100+rand.IntN(200)), "-c", c.Config)
 			node.Signal(syscall.SIGHUP)
 			must(t, eidertest.Until("the new certificate", func() bool { e := expiry(node); return !e.IsZero() && !e.Equal(before) }))
 			progress("changes while certificates are rotated")
 		}
 	}
 	renew()
-	mustRun(t, c, "certificate", "rotate-ca", "-c", c.Config)
+	does(t, c, "certificate", "rotate-ca", "-c", c.Config)
 	reloaded := func(node *eidertest.Node, cas string) func() bool {
 		return func() bool {
 			log := node.Log()
@@ -119,7 +110,7 @@ func TestTLSKillsAndRotation(t *testing.T) {
 		must(t, eidertest.Until("both CAs trusted", reloaded(node, "cas=2"))) // noticed without a signal
 	}
 	renew()
-	mustRun(t, c, "certificate", "retire-ca", "-c", c.Config)
+	does(t, c, "certificate", "retire-ca", "-c", c.Config)
 	for _, node := range c.Nodes {
 		must(t, eidertest.Until("one CA trusted", reloaded(node, "cas=1")))
 	}
@@ -140,10 +131,10 @@ func TestTLSNothingElseGetsAnAnswer(t *testing.T) {
 	c := startTLS(t, 3)
 	node := c.Nodes[leaderOf(t, c)]
 	pid := node.Pid()
-	mustRun(t, c, "certificate", "operator", "alice", "-c", c.Config)
+	does(t, c, "certificate", "operator", "alice", "-c", c.Config)
 	other := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(other, "cluster-config.json"), []byte(`{"tls": {"ca_file": "`+other+`/ca.pem"}, "nodes": {"1": {"raft_loc": "127.0.0.1:1", "query_loc": "127.0.0.1:2"}}}`), 0o644))
-	mustRun(t, c, "certificate", "init", "-c", filepath.Join(other, "cluster-config.json"))
+	does(t, c, "certificate", "init", "-c", filepath.Join(other, "cluster-config.json"))
 	for _, tt := range []struct {
 		rule, dir, name string
 		most            uint16

@@ -43,11 +43,7 @@ func updatable(t *testing.T) *eidertest.Cluster {
 
 func run(t *testing.T, c *eidertest.Cluster, args ...string) string {
 	t.Helper()
-	out, err := c.Run(append(args, "-c", c.Config)...)
-	if err != nil {
-		t.Fatalf("eider %q: %v\n%s", args, err, out)
-	}
-	return out
+	return does(t, c, append(args, "-c", c.Config)...)
 }
 
 func followerOf(t *testing.T, c *eidertest.Cluster) *eidertest.Node {
