@@ -121,8 +121,8 @@ type Reader interface {
 type Keeper struct {
 	View    func() Reader // nil if there is none yet
 	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
-	CatchUp func()           // waits a moment until View shows what any node has answered; nil if it always does
-	Now     func() time.Time // default time.Now
+	CatchUp func(context.Context) // waits a moment until View shows what any node has answered; nil if it always does
+	Now     func() time.Time      // default time.Now
 }
 
 func (k *Keeper) now() time.Time {

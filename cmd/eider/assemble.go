@@ -174,8 +174,8 @@ func (n *node) listen(ctx context.Context) (err error) {
 		Proposer: n.late, Reader: n.settledView,
 		Wait: n.late.WaitApplied, ReadIndex: n.late.ReadIndex, Local: n.status, Nodes: n.nodes, Queries: func() uint64 { s := n.dns.Stats(); return s.Total() },
 		RotateCookies: n.secrets.Rotate, Members: n.late, Puller: n.puller, Catalogs: n.catalogs, Backup: n.writeBackup,
-		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose, CatchUp: n.catchUp},
-		Access:  &access.Editor{Secret: n.secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose, CatchUp: n.catchUp},
+		Tokens:  &tokens.Keeper{View: func() tokens.Reader { return n.store.View() }, Propose: n.late.Propose, CatchUp: n.catchUpToEdit},
+		Access:  &access.Editor{Secret: n.secret, View: func() access.View { return n.store.View() }, Propose: n.late.Propose, CatchUp: n.catchUpToEdit},
 		Version: buildVersion(), AutoZone: s.config.AutoZone, Timeout: s.config.Timeouts.Propose, Log: n.log,
 	}); err != nil {
 		return err

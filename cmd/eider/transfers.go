@@ -45,6 +45,15 @@ func (n *node) catchUp() {
 	}
 }
 
+// catchUpToEdit is catchUp for who changes what all nodes share, and can wait as long as for the change itself.
+func (n *node) catchUpToEdit(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, n.settings.config.Timeouts.Propose)
+	defer cancel()
+	if _, err := n.late.ReadIndex(ctx); err != nil {
+		n.log.Debug("planning a change of what this node has", slog.Any("err", err))
+	}
+}
+
 // accessNow is the keys and rules of now.
 func (n *node) accessNow() *access.Snapshot {
 	v := n.store.View()

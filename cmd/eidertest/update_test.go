@@ -484,7 +484,7 @@ func TestKeysAndRules(t *testing.T) {
 
 // A rule names a key that was added at another node a moment ago, of which the node that is asked may have yet to hear.
 func TestRuleRightAfterItsKey(t *testing.T) {
-	c := startCluster(t, 3, map[string]any{"secret_file": "secret.key"})
+	c := startCluster(t, 3, map[string]any{"secret_file": "secret.key", "timeouts": map[string]any{"propose": "20s"}})
 	run(t, c, "key", "init-secret")
 	leader := leaderOf(t, c)
 	at, behind := c.Nodes[leader], c.Nodes[(leader+1)%3]

@@ -26,7 +26,7 @@ type Editor struct {
 	Propose func(ctx context.Context, changes []record.Change) ([]record.Result, error)
 	// CatchUp waits a moment until View shows what any node has answered: a key may be made at one node, and the rule that
 	// names it right after at another. Nil if it always does.
-	CatchUp func()
+	CatchUp func(ctx context.Context)
 }
 
 var (

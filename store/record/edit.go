@@ -17,11 +17,11 @@ const editTries = 16
 //
 // An error of plan may be the fault of a node that has not seen yet what another one answered: before it
 // counts, catchUp waits for that, once, and plan is called again. It is nil where plan always sees all.
-func Edit(ctx context.Context, what string, propose func(context.Context, []Change) ([]Result, error), catchUp func(), plan func() (Change, error)) (Result, error) {
+func Edit(ctx context.Context, what string, propose func(context.Context, []Change) ([]Result, error), catchUp func(context.Context), plan func() (Change, error)) (Result, error) {
 	for range editTries {
 		change, err := plan()
 		if err != nil && catchUp != nil {
-			catchUp()
+			catchUp(ctx)
 			catchUp = nil
 			change, err = plan()
 		}

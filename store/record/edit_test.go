@@ -60,7 +60,7 @@ func TestEditCatchesUp(t *testing.T) {
 		{"there is none anywhere", false, 1, true},
 	} {
 		waits := 0
-		res, err := Edit(t.Context(), "things", propose, func() { waits++ }, func() (Change, error) {
+		res, err := Edit(t.Context(), "things", propose, func(context.Context) { waits++ }, func() (Change, error) {
 			if tt.behind && waits > 0 {
 				return Change{}, nil
 			}
@@ -70,7 +70,7 @@ func TestEditCatchesUp(t *testing.T) {
 			t.Errorf("%s: waited %d times, %v, %v", tt.rule, waits, res.Status, err)
 		}
 	}
-	if _, err := Edit(t.Context(), "things", propose, func() { t.Error("waited for nothing") }, func() (Change, error) { return Change{}, nil }); err != nil {
+	if _, err := Edit(t.Context(), "things", propose, func(context.Context) { t.Error("waited for nothing") }, func() (Change, error) { return Change{}, nil }); err != nil {
 		t.Error(err)
 	}
 }
