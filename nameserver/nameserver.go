@@ -53,6 +53,9 @@ type Options struct {
 
 	MaxUDP     int // largest reply over UDP in octets; default DefaultMaxUDP
 	UDPWorkers int // for each address; default GOMAXPROCS
+	// WorkerNice is by how much the nice value of their threads goes down, where the process may do that (Linux); 0: they
+	// are as all other threads. Below 0 they ask for short slices, too, which goes without a right.
+	WorkerNice int
 
 	MaxTCP          int           // connections in all; default 1024
 	MaxTCPPerPrefix int           // connections from one /32 or /56; default 128
@@ -123,6 +126,7 @@ type Server struct {
 	rate     *rateLimiter                        // nil: no limit
 	exempt   *prefixTable                        // from rate
 	shield   shield
+	aheads   aheads
 
 	secrets   atomic.Pointer[CookieSecrets] // nil: no cookies
 	keepalive uint16                        // what edns-tcp-keepalive is answered with, in 100 ms

@@ -1,6 +1,7 @@
 package nameserver
 
 import (
+	"maps"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -131,6 +132,9 @@ type Stats struct {
 	KernelDropped uint64
 	HasKernel     bool
 	HeldOff       int // prefixes whose flood the kernel drops for us now
+	// Workers counts those of UDP by what their threads go ahead of other threads by: "nice", "slice", "nice and slice",
+	// "nothing". Empty where WorkerNice is 0.
+	Workers map[string]int
 	// Latency[i] counts the sampled queries (one in 1024 of each worker) that took
 	// less than 2^i microseconds from parse to reply, and at least half of that; the
 	// last one all slower ones.
@@ -161,6 +165,9 @@ func (s *Server) Stats() Stats {
 	out.Asides, out.AsidesDropped = s.asides.taken.Load(), s.asides.dropped.Load()
 	out.KernelDropped, out.HasKernel = s.kernelDrops()
 	out.HeldOff = int(s.shield.up.Load())
+	s.aheads.mu.Lock()
+	out.Workers = maps.Clone(s.aheads.count)
+	s.aheads.mu.Unlock()
 	s.stats.mu.Lock()
 	workers := s.stats.workers
 	s.stats.mu.Unlock()

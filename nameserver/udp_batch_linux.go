@@ -71,8 +71,8 @@ func newBatch(maxUDP int) *batch {
 // each, send the replies. The socket outlives it: Shutdown closes it when all
 // workers have ended.
 func (s *Server) serveUDP(u udpSocket, w *scratch) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	runtime.LockOSThread() // for good: the thread ends with the worker, and nobody else gets one that goes ahead
+	s.goAhead()
 	b := newBatch(s.o.MaxUDP)
 	own := w.message.b
 	defer func() { w.message.b = own }()

@@ -23,14 +23,16 @@ import (
 
 // What is taken where the file is silent.
 const (
-	DefaultCluster  = "eider"
-	DefaultID       = "0"
-	DefaultRaftLoc  = "127.0.0.1:4321"
-	DefaultQueryLoc = "127.0.0.1:10053"
-	DefaultDataDir  = "./eider-data" // of the one node that needs no file
-	DataDirParent   = "eider-data"   // others: eider-data/<id> below the working directory
-	AdminSocketName = "admin.sock"   // within the data directory
-	SecretFileName  = "secret.key"   // of the one node that needs no file, within the data directory
+	DefaultCluster = "eider"
+	// DefaultWorkerNice has a worker wait behind one busy thread a tenth of its time where it waited half of it.
+	DefaultWorkerNice = -10
+	DefaultID         = "0"
+	DefaultRaftLoc    = "127.0.0.1:4321"
+	DefaultQueryLoc   = "127.0.0.1:10053"
+	DefaultDataDir    = "./eider-data" // of the one node that needs no file
+	DataDirParent     = "eider-data"   // others: eider-data/<id> below the working directory
+	AdminSocketName   = "admin.sock"   // within the data directory
+	SecretFileName    = "secret.key"   // of the one node that needs no file, within the data directory
 )
 
 // Bounds of the file.
@@ -146,6 +148,7 @@ type Limits struct {
 	TransferRate   int // octets a second of all transfers out; 0: no bound
 	PullMemory     int // octets all zones together take while they are pulled from their primaries
 	Workers        int // threads that answer UDP; 0: one for each CPU
+	WorkerNice     int // by how much their nice value goes down; 0: they are as other threads
 
 	TrailingEntries int // log entries kept for nodes that were away; one that missed more gets a snapshot
 	SnapshotEntries int // log entries after which the log is cut, at the latest
@@ -176,7 +179,7 @@ func defaultTimeouts() Timeouts {
 
 func defaultLimits() Limits {
 	return Limits{
-		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, PullMemory: 2560 << 20, TrailingEntries: 20_480, SnapshotEntries: 8192, VerifyEvery: time.Hour,
+		UDPSize: 1232, TCPConnections: 1024, TCPPerClient: 64, Transfers: 16, TransferRate: 64 << 20, PullMemory: 2560 << 20, WorkerNice: DefaultWorkerNice, TrailingEntries: 20_480, SnapshotEntries: 8192, VerifyEvery: time.Hour,
 		RRL: 200, RRLSlip: 2, RRLExempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}
 }

@@ -102,6 +102,7 @@ func TestProblems(t *testing.T) {
 		{"a duration that is a number", top(`"timeouts": {"propose": 2}`), []string{`timeouts.propose: 2 is not a duration`}},
 		{"a lease longer than a heartbeat", top(`"timeouts": {"leader_lease": "2s"}`), []string{`timeouts.leader_lease: "2s" is longer than timeouts.heartbeat`}},
 		{"a limit out of range", top(`"limits": {"udp_size": 100}`), []string{`limits.udp_size: 100 is not a whole number from 512 to 65535; for example 1232`}},
+		{"workers behind other threads", top(`"limits": {"worker_nice": 5}`), []string{`limits.worker_nice: 5 is not a whole number from -20 to 0; for example -10`}},
 		{"a limit with a fraction", top(`"limits": {"workers": 1.5}`), []string{`limits.workers: 1.5 is not a whole number`}},
 		{"a prefix that is none", top(`"query_acl": {"allow": ["192.0.2.0/33"]}`), []string{`query_acl.allow[0]: "192.0.2.0/33" is no prefix; for example "192.0.2.0/24"`}},
 		{"a prefix with host bits", top(`"query_acl": {"deny": ["2001:db8::/32", "10.1.2.3/8"]}`), []string{`query_acl.deny[1]: "10.1.2.3/8" has bits set behind its length; for example "10.0.0.0/8"`}},
@@ -155,7 +156,7 @@ func TestAccepted(t *testing.T) {
 		{"who may ask", top(`"query_acl": {"allow": ["192.0.2.0/24", "2001:db8::1", "0.0.0.0/0"], "deny": []}`)},
 		{"no rate limit, and limits on loopback too", top(`"limits": {"rrl": 0, "rrl_slip": 0, "rrl_exempt": []}`)},
 		{"all keys", node(sound + `, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "raft_dir": "/ssd/1", "log_store": "wal", "voter": false, "labels": {"site": "north"}`)[:len(node(sound+`, "admin_loc": "/run/eider/1.sock", "http_loc": "127.0.0.1:8080", "data_dir": "/var/lib/eider/1", "raft_dir": "/ssd/1", "log_store": "wal", "voter": false, "labels": {"site": "north"}`))-1] +
-			`, "cluster": "lab", "auto_zone": true, "plaintext": true, "timeouts": {"propose": "3s", "heartbeat": "1s", "election": "2s", "leader_lease": "1s", "commit": "2ms"}, "limits": {"udp_size": 4096, "tcp_connections": 5, "tcp_per_client": 2, "workers": 1}}`},
+			`, "cluster": "lab", "auto_zone": true, "plaintext": true, "timeouts": {"propose": "3s", "heartbeat": "1s", "election": "2s", "leader_lease": "1s", "commit": "2ms"}, "limits": {"udp_size": 4096, "tcp_connections": 5, "tcp_per_client": 2, "workers": 1, "worker_nice": -5}}`},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
 			c, err := Parse([]byte(tt.file), "test.json")

@@ -124,6 +124,7 @@ func (d *decoder) config(root *object) *Config {
 				{"transfer_rate", d.int(&c.Limits.TransferRate, 0, 1<<40, "67108864")},
 				{"pull_memory", d.int(&c.Limits.PullMemory, 16<<20, 1<<40, "2684354560")},
 				{"workers", d.int(&c.Limits.Workers, 0, 1024, "0")},
+				{"worker_nice", d.int(&c.Limits.WorkerNice, -20, 0, "-10")},
 				{"trailing_entries", d.int(&c.Limits.TrailingEntries, 1, 1<<30, "20480")},
 				{"snapshot_entries", d.int(&c.Limits.SnapshotEntries, 1, 1<<30, "8192")},
 				{"verify_every", d.duration(&c.Limits.VerifyEvery, "1h")},

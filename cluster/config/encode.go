@@ -65,6 +65,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		TransferRate   int `json:"transfer_rate"`
 		PullMemory     int `json:"pull_memory"`
 		Workers        int `json:"workers"`
+		WorkerNice     int `json:"worker_nice"`
 
 		TrailingEntries int `json:"trailing_entries"`
 		SnapshotEntries int `json:"snapshot_entries"`
@@ -114,7 +115,7 @@ func (c *Config) MarshalJSON() ([]byte, error) {
 		c.Cluster, nodes.Bytes(), c.AutoZone, c.Plaintext, secure, c.Join, c.Expect, c.HTTPAuth, c.SecretFile, acl(c.QueryACL), kept,
 		timeouts{t.Propose.String(), t.Heartbeat.String(), t.Election.String(), t.LeaderLease.String(), t.Commit.String()},
 		limits{
-			l.UDPSize, l.TCPConnections, l.TCPPerClient, l.Transfers, l.TransferRate, l.PullMemory, l.Workers,
+			l.UDPSize, l.TCPConnections, l.TCPPerClient, l.Transfers, l.TransferRate, l.PullMemory, l.Workers, l.WorkerNice,
 			l.TrailingEntries, l.SnapshotEntries, l.VerifyEvery.String(), l.RRL, l.RRLSlip, l.RRLExempt,
 		},
 	})

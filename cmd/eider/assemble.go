@@ -152,7 +152,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	if n.dns, err = nameserver.New(nameserver.Options{
 		Addrs: s.node.QueryLoc, View: func() nameserver.View { return n.store.View() },
 		Identity: s.node.ID, Version: "eider " + buildVersion(),
-		MaxUDP: s.config.Limits.UDPSize, UDPWorkers: s.config.Limits.Workers,
+		MaxUDP: s.config.Limits.UDPSize, UDPWorkers: s.config.Limits.Workers, WorkerNice: s.config.Limits.WorkerNice,
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
@@ -167,6 +167,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
+	spareProcs(n.dns.Workers())
 	n.secrets = n.keepSecrets()
 	n.puller = n.pullZones()
 	n.catalogs = catalog.Open(catalog.Options{View: func() catalog.View { return n.store.View() }, Propose: n.late.Propose, Leading: n.leading, Log: n.log})

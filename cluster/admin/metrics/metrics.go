@@ -65,6 +65,7 @@ var (
 	cookiesDesc   = desc("dns_valid_cookies_total", "Queries with a valid server cookie.")
 	kernelDesc    = desc("dns_kernel_dropped_total", "UDP packets the kernel dropped at the sockets, for want of room.")
 	heldOffDesc   = desc("dns_held_off_prefixes", "Client prefixes whose flood the kernel drops before it fills the sockets.")
+	workersDesc   = desc("dns_udp_workers", "Threads that answer UDP, by what the system prefers them to other threads by: nice, slice, both or nothing.", "ahead_by")
 	updatesDesc   = desc("dns_updates_total", "UPDATE messages: taken to be worked on, or dropped for want of a place.", "event")
 	panicsDesc    = desc("dns_panics_total", "Queries that ended in a recovered panic.")
 	latencyDesc   = desc("dns_latency_seconds", "Time from parse to reply of a sample of the queries (1 in 1024); the sum is estimated from the buckets.")
@@ -109,7 +110,7 @@ var (
 	operatorsDesc   = desc("operator_refused_total", "Connections and requests at the operators' port that did not prove to be allowed.")
 	reloadsDesc     = desc("tls_reload_failures_total", "Changes of the certificates' files that could not be taken over.")
 	buildDesc       = desc("build_info", "1, with the build in the labels.", "version", "commit", "go")
-	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, leftBehindDesc, troublesDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, rewritesDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
+	allDescs        = []*prometheus.Desc{repliesDesc, droppedDesc, truncatedDesc, slippedDesc, cookiesDesc, kernelDesc, heldOffDesc, workersDesc, updatesDesc, panicsDesc, latencyDesc, tcpOpenDesc, tcpDesc, leaderDesc, leaderKnownDesc, roleDesc, voterDesc, membersDesc, epochDesc, termDesc, commitDesc, divergedDesc, leftBehindDesc, troublesDesc, asideDesc, appliedDesc, checkpointedDesc, logFirstDesc, logLastDesc, stalenessDesc, staleDesc, zonesDesc, answeringDesc, entriesDesc, changesDesc, refusedDesc, applyTimeDesc, foldsDesc, rewritesDesc, foldTimeDesc, unfoldedDesc, snapshotsDesc, backupDesc, backupFailsDesc, haltedDesc, strangersDesc, certEndDesc, operatorsDesc, reloadsDesc, buildDesc}
 	statesReported  = []string{"leader", "follower", "candidate", "starting"}
 )
 
@@ -197,6 +198,9 @@ func (s sink) queries(q nameserver.Stats) {
 	if q.HasKernel {
 		s.counter(kernelDesc, float64(q.KernelDropped))
 		s.gauge(heldOffDesc, float64(q.HeldOff))
+	}
+	for by, n := range q.Workers {
+		s.gauge(workersDesc, float64(n), by)
 	}
 	s.counter(updatesDesc, float64(q.Updates), "taken")
 	s.counter(updatesDesc, float64(q.UpdatesDropped), "dropped")

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func sources() Sources {
 	q := nameserver.Stats{
 		Replies: []nameserver.ReplyCount{{Transport: 0, Type: "A", Rcode: "NOERROR", Count: 7}, {Transport: 1, Type: "MX", Rcode: "NXDOMAIN", Count: 2}},
-		Dropped: map[string]uint64{"short": 3}, Slipped: 21, Cookies: 22, KernelDropped: 23, HasKernel: true, Updates: 24, UpdatesDropped: 25,
+		Dropped: map[string]uint64{"short": 3}, Slipped: 21, Cookies: 22, KernelDropped: 23, HasKernel: true, Updates: 24, UpdatesDropped: 25, Workers: map[string]int{"slice": 26},
 	}
 	q.Latency[0], q.Latency[3] = 5, 2
 	return Sources{
@@ -58,6 +58,7 @@ func TestMetrics(t *testing.T) {
 		`eider_dns_rate_limited_replies_total 21`,
 		`eider_dns_valid_cookies_total 22`,
 		`eider_dns_kernel_dropped_total 23`,
+		`eider_dns_udp_workers{ahead_by="slice"} 26`,
 		`eider_dns_updates_total{event="taken"} 24`,
 		`eider_dns_updates_total{event="dropped"} 25`,
 		`eider_dns_latency_seconds_bucket{le="1e-06"} 5`,
