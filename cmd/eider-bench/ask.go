@@ -1,13 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -147,80 +143,4 @@ func (q *querySession) check(in *instance, w *workload, list []question) (wrong 
 		}
 	}
 	return wrong, first, nil
-}
-
-// paced is what an open-loop client saw that asks at a steady rate, whether answers come or not.
-type paced struct {
-	sent, lost int
-	latency    []time.Duration
-}
-
-// pace asks the questions in turn, rate a second for so long. What takes longer than a
-// second is lost. Both its threads' wake-ups are part of each latency.
-func pace(port int, list []question, do bool, rate int, d time.Duration) (paced, error) {
-	var p paced
-	conn, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return p, err
-	}
-	defer conn.Close()
-	count := min(int(float64(rate)*d.Seconds()), 1<<16) // ids tell questions apart
-	packets := make([][]byte, count)
-	for i := range packets {
-		m := list[i%len(list)].message(do)
-		m.Id = uint16(i)
-		if packets[i], err = m.Pack(); err != nil {
-			return p, err
-		}
-	}
-	asked, answered := make([]time.Time, count), make([]time.Duration, count)
-	var mu sync.Mutex // of asked and answered
-	got := make(chan struct{})
-	go func() {
-		defer close(got)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		buf := make([]byte, dns.MaxMsgSize)
-		for left := count; left > 0; {
-			n, err := conn.Read(buf)
-			now := time.Now()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			} else if err != nil || n < 12 {
-				var e net.Error
-				if errors.As(err, &e) {
-					return
-				}
-				continue
-			}
-			i := int(buf[0])<<8 | int(buf[1])
-			mu.Lock()
-			if i < count && answered[i] == 0 && !asked[i].IsZero() {
-				answered[i] = now.Sub(asked[i])
-				left--
-			}
-			mu.Unlock()
-		}
-	}()
-	start := time.Now()
-	for i := range packets {
-		time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(rate))))
-		mu.Lock()
-		asked[i] = time.Now()
-		mu.Unlock()
-		_, _ = conn.Write(packets[i])
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-		return p, err
-	}
-	<-got
-	p.sent = count
-	for _, l := range answered {
-		if l == 0 {
-			p.lost++
-		} else {
-			p.latency = append(p.latency, l)
-		}
-	}
-	return p, nil
 }

@@ -50,8 +50,11 @@ type spreads struct {
 	P99  float64 `json:"p99_us"`
 	P999 float64 `json:"p999_us"`
 	Max  float64 `json:"max_us"`
+	// What the client was to blame for: answers it had no room for, and how late its questions went out.
+	Dropped int     `json:"lost_at_the_client"`
+	Late    float64 `json:"sent_late_p999_us"`
 
-	all []time.Duration
+	all, late []time.Duration
 }
 
 // busy asks one of three nodes the mixed set while nothing happens, and while changes are
@@ -116,6 +119,7 @@ func (q *querySession) busy() error {
 	b.ChangesPerSecond = float64(b.Changes) / (float64(runs) * busyEach.Seconds())
 	for _, s := range []*spreads{&b.Quiet, &b.Busy, &b.Other} {
 		s.P50, s.P99, s.P999, s.Max = percentile(s.all, 0.5), percentile(s.all, 0.99), percentile(s.all, 0.999), percentile(s.all, 1)
+		s.Late = percentile(s.late, 0.999)
 	}
 	return nil
 }
@@ -186,7 +190,8 @@ func (q *querySession) threeNodes(dir string, d *dataset) (*eidertest.Cluster, e
 func (s *spreads) add(p paced) {
 	s.Sent += p.sent
 	s.Lost += p.lost
-	s.all = append(s.all, p.latency...)
+	s.Dropped += p.dropped
+	s.all, s.late = append(s.all, p.latency...), append(s.late, p.late...)
 }
 
 // change adds records, a line each, at a steady rate until stop, and reads all answers.
@@ -258,7 +263,7 @@ func watchFolds(n *eidertest.Node, stop chan struct{}) chan int {
 func (b *busyRun) print(out io.Writer) {
 	fmt.Fprintf(out, "\n  busy: the mixed set at one node of three, %d questions/s; %.0f changes/s committed at another (%d not OK), the store folded %d times, and the node asked sent the zone by AXFR %d times.\n\n", busyRate, b.ChangesPerSecond, b.Refused, b.Folds, b.Transfers)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tasked\tlost\tp50 us\tp99 us\tp99.9 us\tmax us\t")
+	fmt.Fprintln(w, "\tasked\tlost\tat the client\tp50 us\tp99 us\tp99.9 us\tmax us\tsent late p99.9 us\t")
 	for _, row := range []struct {
 		name string
 		s    *spreads
@@ -266,8 +271,8 @@ func (b *busyRun) print(out io.Writer) {
 		if row.s.Sent == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.P50, row.s.P99, row.s.P999, row.s.Max)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.Dropped, row.s.P50, row.s.P99, row.s.P999, row.s.Max, row.s.Late)
 	}
 	_ = w.Flush()
-	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds)\n", b.Ratio, b.Rounds)
+	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds: %.2f); load %s\n", b.Ratio, b.Rounds, b.ratios, loadAverage())
 }

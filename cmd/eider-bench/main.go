@@ -56,6 +56,10 @@ func main() {
 		connectionsMain(os.Args[2:])
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == probeCommand {
+		probeMain(os.Args[2:])
+		return
+	}
 	var s session
 	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, growth, transfers, updates, overload, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")

@@ -165,12 +165,14 @@ func (s *session) transfersBeside(c *eidertest.Cluster, node *eidertest.Node, fi
 	var quiet, changing, loud spreads
 	b := &busyRun{apex: "million.test"}
 	sent := 0
+	var ratios []float64 // of p99, in each round
 	for range s.rounds {
 		p, err := pace(port, list, false, transferRate, busyEach)
 		if err != nil {
 			return err
 		}
 		quiet.add(p)
+		alone := percentile(p.latency, 0.99)
 		if p, err = b.beside(c, func() (paced, error) { return pace(port, list, false, transferRate, busyEach) }); err != nil {
 			return err
 		}
@@ -186,14 +188,16 @@ func (s *session) transfersBeside(c *eidertest.Cluster, node *eidertest.Node, fi
 			return err
 		}
 		loud.add(p)
+		ratios = append(ratios, percentile(p.latency, 0.99)/max(1, alone))
 	}
 	s.note("transfers beside changes", "%d, each the zone at one serial; %.0f changes/s committed (%d not OK)", sent, float64(b.Changes)/(2*float64(s.rounds)*busyEach.Seconds()), b.Refused)
 	for _, row := range []struct {
 		name string
 		s    *spreads
 	}{{"queries, quiet", &quiet}, {"queries, changes", &changing}, {"queries, changes and AXFR", &loud}} {
-		s.note(row.name, "%d asked at %d/s, %d lost, p50 %.0f us, p99 %.0f us, max %.0f us", row.s.Sent, transferRate, row.s.Lost, percentile(row.s.all, 0.5), percentile(row.s.all, 0.99), percentile(row.s.all, 1))
+		s.note(row.name, "%d asked at %d/s, %d lost (%d at the client), p50 %.0f us, p99 %.0f us, p99.9 %.0f us, max %.0f us", row.s.Sent, transferRate, row.s.Lost, row.s.Dropped, percentile(row.s.all, 0.5), percentile(row.s.all, 0.99), percentile(row.s.all, 0.999), percentile(row.s.all, 1))
 	}
+	s.note("p99 with both to quiet", "%.2f (median of %d rounds: %.2f); load %s", median(ratios), s.rounds, ratios, loadAverage())
 	return nil
 }
 
