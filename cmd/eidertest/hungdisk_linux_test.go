@@ -86,9 +86,9 @@ func readyOf(node *eidertest.Node) (code int, text string) {
 const (
 	// handOver is how long a leader may lead on a disk that hangs.
 	handOver = 3 * time.Second
-	// handOvers is how often that is tried: a machine with more to do than it can is late by itself, and without the
-	// watch over the log no try would ever end.
-	handOvers = 3
+	// handOvers is how often that is tried: a machine with more to do than it can is late by itself (at load 30 about every
+	// second time), and without the watch over the log no try would ever end.
+	handOvers = 8
 )
 
 // A leader whose disk hangs, with no error from it, gives up leadership within three seconds, answers queries all along, says
