@@ -14,7 +14,7 @@ const (
 	// crowd is the fewest callers that are waited for. Fewer cost little, and one alone must never wait.
 	crowd = 4
 	// crowded is how many callers are enough for an entry whatever there are: each pays a small part of it by then.
-	crowded = 32
+	crowded = 64
 	// gatherRounds and gatherMost bound a wait: in times the last entry took, and at all.
 	gatherRounds = 3
 	gatherMost   = 6 * time.Millisecond
