@@ -119,11 +119,11 @@ func TestSegmentsGivenUpGo(t *testing.T) {
 	}
 }
 
-// That the disk is full is seen through the library's cache, or nothing that was put aside would make room.
+// That the disk is full is seen through the cache, or nothing that was put aside would make room.
 func TestFullDiskIsSeen(t *testing.T) {
 	eachKind(t, func(t *testing.T, kind string) {
 		l := testLogs(t, kind, Tuning{}, 0)
-		l.appends.LogStore = fullLog{l.entries}
+		l.LogStore = newCachedLog(fullLog{l.entries})
 		if err := l.StoreLog(&raft.Log{Index: 1, Term: 1}); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("an append says %v", err)
 		}

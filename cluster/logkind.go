@@ -123,29 +123,17 @@ func (l *logStore) openEntries() error {
 			l.log.Warn("how far the log reaches not noted", slog.Any("err", err))
 		}
 	}
-	return l.cache()
+	l.cache()
+	return nil
 }
 
 // cache puts the cache before what holds the entries.
-func (l *logStore) cache() (err error) {
+func (l *logStore) cache() {
 	l.entries = l.bolt
 	if l.segments != nil {
 		l.entries = l.segments
 	}
-	l.appends = &appends{LogStore: l.entries}
-	l.LogStore, err = raft.NewLogCache(logCache, l.appends)
-	return err
-}
-
-// appends keeps the error of the last append, of which the library's cache hands on the text alone: that the disk is full has to be seen (MakeRoom).
-type appends struct {
-	raft.LogStore
-	err error
-}
-
-func (a *appends) StoreLogs(entries []*raft.Log) error {
-	a.err = a.LogStore.StoreLogs(entries)
-	return a.err
+	l.LogStore = newCachedLog(l.entries)
 }
 
 // carried says that entries stay where they are. It gives the error back if that is not so.

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -24,8 +23,6 @@ import (
 
 const (
 	logFile = "raft.db"
-	// logCache is how many entries are kept in memory for followers.
-	logCache = 512
 	// deleteSlice is how many entries one transaction deletes: 290,000 at once block
 	// appends for 1.2 s.
 	deleteSlice = 2000
@@ -53,7 +50,6 @@ var (
 type logStore struct {
 	raft.LogStore // the cache over entries
 	entries       raft.LogStore
-	appends       *appends // between the two
 	bolt          *raftboltdb.BoltStore
 	beside        interface{ Set(key, val []byte) error } // bolt, for what is no entry
 	segments      *segments.Log                           // nil: the entries are in bolt
@@ -123,7 +119,8 @@ func (l *logStore) setLogID(t token) error {
 			return err
 		}
 		if l.segments != nil {
-			return l.cache()
+			l.cache()
+			return nil
 		}
 	}
 	tag := logTag{id: t}
@@ -268,7 +265,7 @@ func (l *logStore) lookAtEnds() error {
 func (l *logStore) store(entries []*raft.Log) error {
 	l.inWAL.Store(l.segments != nil)
 	if err := l.LogStore.StoreLogs(entries); err != nil {
-		return cmp.Or(l.appends.err, err)
+		return err
 	}
 	return l.rolled()
 }
