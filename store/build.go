@@ -41,7 +41,7 @@ func (b *builder) flush() {
 		b.seps = append(b.seps, append([]byte(nil), first[:n]...))
 	}
 	b.last = append(b.last[:0], b.items[len(b.items)-1].suf...)
-	b.pages = append(b.pages, newPage(b.items, 0, 0, b.key))
+	b.pages = append(b.pages, newPage(b.items, 0, b.key))
 	clear(b.items)
 	b.items, b.sizeKV = b.items[:0], 0
 }

@@ -26,10 +26,13 @@ const (
 	slotSize   = 8
 	// pageSize is what pages are filled up to, in octets; an entry that is larger
 	// has a page of its own. 4 KiB is a size class of Go's allocator and copies in
-	// well under a microsecond.
+	// well under a microsecond. A page that holds less is smaller: those that came of
+	// a split would be half empty for as long as they are not written to.
 	pageSize = 4096
 	// pageSparse is the use in octets below which a page is joined to a neighbour.
 	pageSparse = pageSize / 4
+	// pageDead is from how many octets of no more use on a page is laid out anew when it is copied.
+	pageDead = pageSize / 8
 	// pageJoined is the most a joined page may hold, so that the next insert does not split it again.
 	pageJoined = pageSize * 3 / 4
 )
@@ -142,14 +145,29 @@ func (p page) find(key []byte) (int, bool) {
 	return lo, false
 }
 
-// grown copies p into a new page of size octets; slots stay as they are.
+// blank makes a page of at least size octets, and of all that Go's allocator would set aside for it.
+func blank(size int) page {
+	p := append(page(nil), make([]byte, size)...)
+	return p[:cap(p)]
+}
+
+// grown copies p into a new page of size octets at least; slots stay as they are.
 func (p page) grown(size int, owner uint64) page {
-	size = max(size, p.slotsEnd()+p.heap())
-	q := make(page, size)
+	q := blank(max(size, p.slotsEnd()+p.heap()))
 	copy(q, p[:p.slotsEnd()])
-	copy(q[size-p.heap():], p[len(p)-p.heap():])
+	copy(q[len(q)-p.heap():], p[len(p)-p.heap():])
 	binary.LittleEndian.PutUint64(q, owner)
 	return q
+}
+
+// sizeFor is the size in octets of a copy of p for the turn owner with need octets more, which it may hold. A
+// page that grows for the second time in a turn will grow again.
+func (p page) sizeFor(need int, owner uint64) int {
+	size := p.slotsEnd() + p.heap() + need
+	if p.owner() == owner {
+		size *= 2
+	}
+	return min(size, pageSize)
 }
 
 // push writes an entry to the heap and gives its distance from the end of the
@@ -248,10 +266,10 @@ func itemsSize(items []item, prefix int) int {
 	return size
 }
 
-// newPage lays out sorted items in a page of at least size octets.
-func newPage(items []item, size int, owner uint64, scratch []byte) page {
+// newPage lays out sorted items in a page.
+func newPage(items []item, owner uint64, scratch []byte) page {
 	pl := itemsPrefix(items, scratch)
-	p := make(page, max(size, itemsSize(items, pl)))
+	p := blank(itemsSize(items, pl))
 	binary.LittleEndian.PutUint64(p, owner)
 	binary.LittleEndian.PutUint16(p[10:], uint16(pl))
 	for i := range items {

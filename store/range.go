@@ -52,7 +52,7 @@ func (t *tree) cutNode(n *node, lo, hi []byte) (deleted int) {
 				gone[i] = true
 			} else if to > from {
 				items := p.items(nil)
-				n.leaves[i] = newPage(slices.Delete(items, from, to), 0, t.owner, t.key)
+				n.leaves[i] = newPage(slices.Delete(items, from, to), t.owner, t.key)
 			}
 			continue
 		}

@@ -53,7 +53,7 @@ type step struct {
 }
 
 func newTree() tree {
-	return tree{root: &node{leaves: []page{newPage(nil, pageHeader, 0, nil)}}, owner: 1}
+	return tree{root: &node{leaves: []page{newPage(nil, 0, nil)}}, owner: 1}
 }
 
 // freeze ends the writer's turn: what root reaches now never changes again.
@@ -172,15 +172,13 @@ func (t *tree) put(key, val []byte) {
 		need := entrySize(len(suffix), len(val))
 		if !exact {
 			need += slotSize
+		} else if _, old := p.at(i); len(old) == len(val) {
+			need = 0
 		}
-		same := false
-		if exact {
-			_, old := p.at(i)
-			same = len(old) == len(val)
-		}
-		if same || pageSize-p.heap()-p.slotsEnd() >= need {
+		same := need == 0
+		if same || pageSize-p.heap()-p.slotsEnd() >= need && (p.owner() == t.owner || p.dead() < pageDead) {
 			if p.owner() != t.owner || p.free() < need && !same {
-				p = p.grown(pageSize, t.owner)
+				p = p.grown(p.sizeFor(need, t.owner), t.owner)
 				n.leaves[at] = p
 			}
 			switch {
@@ -213,12 +211,12 @@ func (t *tree) rebuild(depth, i int, exact bool, key, val []byte) {
 	}
 	defer func() { clear(items); t.items = items[:0] }()
 	if itemsSize(items, itemsPrefix(items, t.key)) <= pageSize || len(items) == 1 {
-		n.leaves[at] = newPage(items, pageSize, t.owner, t.key)
+		n.leaves[at] = newPage(items, t.owner, t.key)
 		return
 	}
 	cut := t.cut(items, atEnd)
-	left := newPage(items[:cut], pageSize, t.owner, t.key)
-	right := newPage(items[cut:], pageSize, t.owner, t.key)
+	left := newPage(items[:cut], t.owner, t.key)
+	right := newPage(items[cut:], t.owner, t.key)
 	a := items[cut-1].appendKey(nil)
 	b := items[cut].appendKey(nil)
 	n.leaves[at] = left
@@ -236,7 +234,7 @@ func (t *tree) grow(depth int, key, val []byte) {
 	t.key = before
 	shared := commonPrefix(before, key)
 	t.items = append(t.items[:0], item{nil, key, val})
-	right := newPage(t.items, pageSize, t.owner, nil)
+	right := newPage(t.items, t.owner, nil)
 	clear(t.items)
 	t.items = t.items[:0]
 	n.leaves = slices.Insert(n.leaves, at+1, right)
@@ -313,7 +311,7 @@ func (t *tree) drop(key []byte) bool {
 	}
 	t.written.note(key)
 	if p.owner() != t.owner {
-		p = p.grown(len(p), t.owner)
+		p = p.grown(0, t.owner)
 		n.leaves[at] = p
 	}
 	p.remove(i)
@@ -364,7 +362,7 @@ func (t *tree) join(depth int) {
 		}
 		items := n.leaves[l+1].items(n.leaves[l].items(t.items[:0]))
 		if itemsSize(items, itemsPrefix(items, t.key)) <= pageJoined {
-			n.leaves[l] = newPage(items, pageSize, t.owner, t.key)
+			n.leaves[l] = newPage(items, t.owner, t.key)
 			n.removeChild(l + 1)
 			clear(items)
 			t.items = items[:0]
