@@ -19,7 +19,7 @@ func TestClusterBenchesRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
-	if err := s.all("visible,commits,gap,million,growth"); err != nil {
+	if err := s.all("visible,commits,gap,million,growth,memory"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(s.figures)
@@ -46,5 +46,15 @@ func TestClusterBenchesRun(t *testing.T) {
 	}
 	if steps, _ := got["growth"].([]any); len(steps) != growthSteps {
 		t.Errorf("growth: %v", got["growth"])
+	}
+	held, _ := got["memory"].(map[string]any)
+	moments, _ := held["moments"].([]any)
+	if len(moments) < 9 {
+		t.Errorf("memory: %v", got["memory"])
+	}
+	for _, m := range moments {
+		if m, _ := m.(map[string]any); m["anonymous_mb"].(float64) <= 0 || m["peak_mb"].(float64) < m["anonymous_mb"].(float64) {
+			t.Errorf("memory: %v", m)
+		}
 	}
 }

@@ -32,6 +32,7 @@ var benches = []bench{
 	{"growth", "the files of three nodes over a million random changes", growth},
 	{"transfers", "a zone of a million records by AXFR from a follower while it changes, and beside Knot and BIND", transfers},
 	{"updates", "DNS UPDATEs over TCP at three nodes, beside Knot and BIND alone", updates},
+	{"memory", "what a node with a million names holds of memory, and when", memoryBench},
 	{"overload", "a minute of attack on the leader, from one prefix", overload},
 	{"queries", "queries beside other servers: CPU time, rates, latencies, memory", queries},
 }
@@ -61,7 +62,7 @@ func main() {
 		return
 	}
 	var s session
-	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, growth, transfers, updates, overload, queries")
+	only := flag.String("only", "", "measure only these, separated by commas: visible, commits, gap, million, growth, transfers, updates, memory, overload, queries")
 	flag.StringVar(&s.eider, "eider", "bin/eider", "the binary to measure")
 	flag.StringVar(&s.dir, "dir", "", "where data folders go (a temporary folder if empty)")
 	flag.Float64Var(&s.scale, "scale", 1, "factor for the number of changes, kills and records")

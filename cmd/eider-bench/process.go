@@ -69,26 +69,31 @@ func cpuTime(pids []int) (time.Duration, error) {
 // share it, and what is not backed by a file.
 func memory(pids []int) (all, anonymous int) {
 	for _, pid := range pids {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		kb, err := rollup(pid)
 		if err != nil {
 			continue
 		}
-		for s := bufio.NewScanner(f); s.Scan(); {
-			fields := strings.Fields(s.Text())
-			if len(fields) < 2 {
-				continue
-			}
-			kb, _ := strconv.Atoi(fields[1])
-			switch fields[0] {
-			case "Pss:":
-				all += kb
-			case "Pss_Anon:":
-				anonymous += kb
-			}
-		}
-		f.Close()
+		all += kb["Pss:"]
+		anonymous += kb["Pss_Anon:"]
 	}
 	return all >> 10, anonymous >> 10
+}
+
+// rollup is the kernel's sums over all mappings of a process, in KiB.
+func rollup(pid int) (map[string]int, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	kb := map[string]int{}
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if fields := strings.Fields(s.Text()); len(fields) >= 2 {
+			kb[fields[0]], _ = strconv.Atoi(fields[1])
+		}
+	}
+	return kb, s.Err()
 }
 
 // The cores of the comparison: servers on one, the load on another.
