@@ -38,6 +38,8 @@ func (s *Store) Apply(batch []Entry) [][]record.Result {
 	if !loaded {
 		panic("store: Apply before Load returned: a mistake of the caller")
 	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	var poisoned map[place]string
 	for {
 		b := s.scratch.next(s, poisoned)

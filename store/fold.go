@@ -72,8 +72,9 @@ func (s *Store) Fold(w Witness) error {
 	s.mu.Lock()
 	s.durable = f.meta.Meta
 	s.changes -= changes
+	calm := s.changes == 0
 	s.mu.Unlock()
-	s.huge(v.root, v.entries)
+	s.settle(v.root, v.entries, f.written, calm)
 	return nil
 }
 
@@ -130,6 +131,8 @@ type fold struct {
 	live  map[uint32]bool // ids in use, once a key of an unused one was met
 	block []byte
 	last  uint32 // the garbage id met last
+
+	written int // keys
 }
 
 func (f *fold) write(tx *bbolt.Tx) error {
@@ -140,6 +143,7 @@ func (f *fold) write(tx *bbolt.Tx) error {
 	f.meta.garbage = old.garbage
 	data.FillPercent = foldFill
 	err = diff(f.from, f.to.root, func(key, was, val []byte, had, has bool) error {
+		f.written++
 		if had {
 			f.sum -= spread(sum(key, was))
 		}

@@ -20,7 +20,7 @@ const (
 	// hugeSetting is where the operator says whether there are to be huge pages.
 	hugeSetting = "/sys/kernel/mm/transparent_hugepage/enabled"
 	// hugeUse is how many of the 512 small pages must be in use: what is not would be, afterwards.
-	hugeUse = 480
+	hugeUse = 496
 )
 
 // collapseHeap puts huge pages beneath those parts of the runtime's heap that are wholly in use: of the mapping that holds

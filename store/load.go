@@ -44,7 +44,7 @@ func (s *Store) Load(ctx context.Context) error {
 		return fmt.Errorf("load store file %s: %w", s.path, err)
 	}
 	s.adopt(r)
-	s.huge(s.folded, r.tree.entries)
+	s.tidyLater()
 	return nil
 }
 
@@ -54,7 +54,6 @@ func (s *Store) adopt(r *resident) {
 	s.folded, s.sum = s.tree.freeze(), r.meta.Sum
 	s.settings.all++
 	s.settings.catalogs++
-	s.hugeAt = 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conf, confIndex := s.applied.Config, s.applied.ConfigIndex

@@ -238,6 +238,7 @@ func (s *Store) Replace(path string) error {
 	s.applied.ConfigIndex, s.applied.Config = 0, nil // the file's counts
 	s.mu.Unlock()
 	s.adopt(r)
+	s.tidyLater()
 	return err
 }
 

@@ -68,6 +68,7 @@ type Store struct {
 	view atomic.Pointer[View]
 
 	// The state machine's side, touched by its goroutine alone.
+	writing  sync.Mutex // held by Apply, and by whoever moves its memory beside it
 	tree     tree
 	indexer  *indexer
 	counters counters
@@ -86,8 +87,10 @@ type Store struct {
 	db       *bbolt.DB
 	folded   *node // what the file holds, as a root
 	sum      uint64
-	hugeAt   int // keys when huge pages were last asked for
-	closings sync.WaitGroup
+	closings sync.WaitGroup // what ends by itself and is waited for
+
+	unsettled, settledAt int        // keys written since memory was last put in order, and how many there were: guarded by file
+	tidying              sync.Mutex // while it is
 }
 
 // Open opens the file at path, or makes it, at once, whatever its size: Views

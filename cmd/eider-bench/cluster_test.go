@@ -19,7 +19,7 @@ func TestClusterBenchesRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
-	if err := s.all("visible,commits,gap,million,growth,memory"); err != nil {
+	if err := s.all("visible,commits,gap,million,growth"); err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(s.figures)
@@ -46,6 +46,29 @@ func TestClusterBenchesRun(t *testing.T) {
 	}
 	if steps, _ := got["growth"].([]any); len(steps) != growthSteps {
 		t.Errorf("growth: %v", got["growth"])
+	}
+}
+
+// So is memory, with a thousand names.
+func TestMemoryBenchRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a real node")
+	}
+	bin, err := eidertest.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
+	if err := s.all("memory"); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(s.figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
 	}
 	held, _ := got["memory"].(map[string]any)
 	moments, _ := held["moments"].([]any)

@@ -61,6 +61,7 @@ func runNode(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	keepGarbageLow()
 	ctx := c.Context // ends with SIGINT or SIGTERM
 	n, err := startNode(ctx, settings)
 	if err != nil {
