@@ -109,13 +109,6 @@ func family(network string, addr netip.Addr) string {
 	return network + "6"
 }
 
-// Workers is how many threads will answer UDP, of all addresses.
-func (s *Server) Workers() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.udp)
-}
-
 // Addrs are the addresses listened on, each for UDP and TCP.
 func (s *Server) Addrs() []netip.AddrPort {
 	s.mu.Lock()

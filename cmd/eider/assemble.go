@@ -167,7 +167,6 @@ func (n *node) listen(ctx context.Context) (err error) {
 	if err = n.dns.Listen(ctx); err != nil {
 		return err
 	}
-	spareProcs(n.dns.Workers())
 	n.secrets = n.keepSecrets()
 	n.puller = n.pullZones()
 	n.catalogs = catalog.Open(catalog.Options{View: func() catalog.View { return n.store.View() }, Propose: n.late.Propose, Leading: n.leading, Log: n.log})
