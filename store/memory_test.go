@@ -90,7 +90,6 @@ func TestMemoryOfAName(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.adopt(r)
-	r = nil
 	look("read from the file")
 	rnd, index := rand.New(rand.NewPCG(1, 2)), s.Applied()
 	for range 4 {
