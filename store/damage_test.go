@@ -12,6 +12,31 @@ import (
 	"github.com/eider-dns/eider/store/storetest"
 )
 
+// damages are ways in which a page may be damaged.
+var damages = []struct {
+	how string
+	do  func(page []byte)
+}{
+	{"zeroed", func(p []byte) { clear(p) }},
+	{"another id", func(p []byte) { p[0] ^= 1 }},
+	{"another kind", func(p []byte) { p[8] ^= 3 }},
+	{"too many elements", func(p []byte) { p[11] = 0x7f }},
+	{"a far position", func(p []byte) { p[16+7] = 0x7f; p[16+11] = 0x7f }},
+	{"a far child", func(p []byte) { p[16+12] ^= 0x40 }},
+}
+
+// pagesInUse is what the file of a store would be without pages that nothing is in.
+func pagesInUse(t *testing.T, s *store.Store) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "good")
+	snapshotTo(t, s, path)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return whole
+}
+
 // Whatever page of the file is damaged, and however: the process lives, and the
 // file either is refused or holds what was written. bbolt panics on some of it
 // and reads beyond the file on some, which would take the answering down.
@@ -21,12 +46,7 @@ func TestEveryDamagedPageIsRefusedOrHarmless(t *testing.T) {
 	if err := s.Fold(store.Witness{}); err != nil {
 		t.Fatal(err)
 	}
-	good := filepath.Join(t.TempDir(), "good")
-	snapshotTo(t, s.Store, good)
-	whole, err := os.ReadFile(good)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := pagesInUse(t, s.Store)
 	v := s.View()
 	want := v.Digest()
 	v.Close()
@@ -34,17 +54,7 @@ func TestEveryDamagedPageIsRefusedOrHarmless(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad")
 	refused := 0
 	for at := 0; at < len(whole); at += page {
-		for _, damage := range []struct {
-			how string
-			do  func(page []byte)
-		}{
-			{"zeroed", func(p []byte) { clear(p) }},
-			{"another id", func(p []byte) { p[0] ^= 1 }},
-			{"another kind", func(p []byte) { p[8] ^= 3 }},
-			{"too many elements", func(p []byte) { p[11] = 0x7f }},
-			{"a far position", func(p []byte) { p[16+7] = 0x7f; p[16+11] = 0x7f }},
-			{"a far child", func(p []byte) { p[16+12] ^= 0x40 }},
-		} {
+		for _, damage := range damages {
 			bad := bytes.Clone(whole)
 			damage.do(bad[at : at+page])
 			if err := os.WriteFile(path, bad, 0o600); err != nil {

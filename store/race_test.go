@@ -27,36 +27,12 @@ func TestReadersBesideApply(t *testing.T) {
 
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	beside := func(fn func()) {
-		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					fn()
-				}
-			}
-		})
-	}
-	apex := record.MustName("a.test.").Key()
+	beside := func(fn func()) { goOn(&wg, stop, fn) }
 	for range 2 {
 		beside(func() {
 			v := s.View()
 			defer v.Close()
-			ref, ok := v.Zone(apex)
-			if !ok {
-				t.Error("the zone is gone")
-				return
-			}
-			soa, _ := record.ParseSOA(v.Get(ref.ID, apex, record.TypeSOA).First())
-			if z, _ := v.FindZone(record.MustName("a.test.")); z.Serial != soa.Serial {
-				t.Errorf("serial %d, SOA %d", z.Serial, soa.Serial)
-			}
-			sets, _ := v.Node(ref.ID, record.MustName("x.a.test.").Key(), nil)
-			if n := int(soa.Serial) - 1; len(sets) == 0 && n > 0 || len(sets) == 1 && sets[0].Set.Count() != n {
-				t.Errorf("serial %d with %v", soa.Serial, sets)
-			}
+			showsOneState(t, v, "a.test.")
 		})
 	}
 	beside(func() {
@@ -83,4 +59,39 @@ func TestReadersBesideApply(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// goOn calls fn again and again on a goroutine of wg, until stop.
+func goOn(wg *sync.WaitGroup, stop <-chan struct{}, fn func()) {
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				fn()
+			}
+		}
+	})
+}
+
+// showsOneState holds the serial of a zone against its SOA and the records of x within, of which each change since serial 1
+// added one, and gives the zone's id.
+func showsOneState(t *testing.T, v *View, zone string) uint32 {
+	t.Helper()
+	apex := record.MustName(zone)
+	ref, ok := v.Zone(apex.Key())
+	if !ok {
+		t.Error("the zone is gone")
+		return 0
+	}
+	soa, _ := record.ParseSOA(v.Get(ref.ID, apex.Key(), record.TypeSOA).First())
+	if z, _ := v.FindZone(apex); z.Serial != soa.Serial {
+		t.Errorf("serial %d, SOA %d", z.Serial, soa.Serial)
+	}
+	sets, _ := v.Node(ref.ID, record.MustName("x."+zone).Key(), nil)
+	if n := int(soa.Serial) - 1; len(sets) == 0 && n > 0 || len(sets) == 1 && sets[0].Set.Count() != n {
+		t.Errorf("serial %d with %v", soa.Serial, sets)
+	}
+	return ref.ID
 }

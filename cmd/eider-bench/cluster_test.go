@@ -11,25 +11,7 @@ import (
 // All that is measured of a cluster at a thousandth of its size: figures there are, and JSON holds
 // them as numbers. What they are is not looked at.
 func TestClusterBenchesRun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts real nodes")
-	}
-	bin, err := eidertest.Build(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
-	if err := s.all("visible,commits,gap,million,growth"); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(s.figures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got map[string]any
-	if err := json.Unmarshal(b, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := figuresOf(t, "visible,commits,gap,million,growth")
 	for _, key := range []string{
 		"line to OK", "OK to visible on all three", "gap after kill -9", "gap after pause (SIGSTOP)", "gap after transfer",
 		"restart of a follower, ready", "restart alone, first answer",
@@ -51,25 +33,7 @@ func TestClusterBenchesRun(t *testing.T) {
 
 // So is memory, with a thousand names.
 func TestMemoryBenchRuns(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a real node")
-	}
-	bin, err := eidertest.Build(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
-	if err := s.all("memory"); err != nil {
-		t.Fatal(err)
-	}
-	b, err := json.Marshal(s.figures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got map[string]any
-	if err := json.Unmarshal(b, &got); err != nil {
-		t.Fatal(err)
-	}
+	got := figuresOf(t, "memory")
 	held, _ := got["memory"].(map[string]any)
 	moments, _ := held["moments"].([]any)
 	if len(moments) < 9 {
@@ -80,4 +44,28 @@ func TestMemoryBenchRuns(t *testing.T) {
 			t.Errorf("memory: %v", m)
 		}
 	}
+}
+
+// figuresOf runs some benches at a thousandth of their size, and gives their figures as who reads the JSON has them.
+func figuresOf(t *testing.T, only string) (figures map[string]any) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts real nodes")
+	}
+	bin, err := eidertest.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{eider: bin, dir: t.TempDir(), scale: 0.001, json: true, rounds: 1, each: time.Second}
+	if err := s.all(only); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(s.figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &figures); err != nil {
+		t.Fatal(err)
+	}
+	return figures
 }

@@ -156,7 +156,7 @@ func (n *node) listen(ctx context.Context) (err error) {
 		MaxTCP: s.config.Limits.TCPConnections, MaxTCPPerPrefix: s.config.Limits.TCPPerClient,
 		RateLimit: nameserver.RateLimit{Rate: s.config.Limits.RRL, Slip: s.config.Limits.RRLSlip, Exempt: s.config.Limits.RRLExempt},
 		Allow:     s.config.QueryACL.Allow, Deny: s.config.QueryACL.Deny,
-		Guards: guards, Access: n.accessNow, CatchUp: n.catchUp, Transfer: n.transfers.Handle, Update: n.updates.Handle,
+		Guards: guards, Access: n.accessNow, CatchUp: n.catchUpToAnswer, Transfer: n.transfers.Handle, Update: n.updates.Handle,
 		Notify: func(packet []byte, from netip.AddrPort, tcp bool) []byte { return n.puller.Notify(packet, from, tcp) },
 		Left:   n.left,
 		Stale:  staleOptions(s.node.Stale), Log: n.log,

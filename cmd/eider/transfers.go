@@ -26,7 +26,7 @@ func (n *node) newTransfers() *transfer.Server {
 		rate = -1 // no bound
 	}
 	return transfer.New(transfer.Options{
-		View: func() transfer.View { return n.store.View() }, Access: n.access, CatchUp: n.catchUp,
+		View: func() transfer.View { return n.store.View() }, Access: n.access, CatchUp: n.catchUpToAnswer,
 		Down: func(zone uint32) bool { return n.dns.Down(zone) }, Left: n.left,
 		Max: n.settings.config.Limits.Transfers, Rate: rate, MaxUDP: n.settings.config.Limits.UDPSize, Log: n.log,
 	})
@@ -36,23 +36,20 @@ func (n *node) newTransfers() *transfer.Server {
 func (n *node) left(zone uint32) (seconds uint32, ok bool) { return n.puller.Left(zone) }
 
 // catchUp waits until this node shows every change that was answered before the call
-// anywhere in the cluster, or for catchUpTime.
-func (n *node) catchUp() {
-	ctx, cancel := context.WithTimeout(context.Background(), catchUpTime)
+// anywhere in the cluster, or for so long at the most.
+func (n *node) catchUp(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	if _, err := n.late.ReadIndex(ctx); err != nil {
-		n.log.Debug("answering from what this node has", slog.Any("err", err))
+		n.log.Debug("going by what this node has", slog.Any("err", err))
 	}
 }
 
-// catchUpToEdit is catchUp for who changes what all nodes share, and can wait as long as for the change itself.
-func (n *node) catchUpToEdit(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, n.settings.config.Timeouts.Propose)
-	defer cancel()
-	if _, err := n.late.ReadIndex(ctx); err != nil {
-		n.log.Debug("planning a change of what this node has", slog.Any("err", err))
-	}
-}
+// catchUpToAnswer is for signed transfers and SOA questions.
+func (n *node) catchUpToAnswer() { n.catchUp(context.Background(), catchUpTime) }
+
+// catchUpToEdit is for who changes what all nodes share, and can wait as long as for the change itself.
+func (n *node) catchUpToEdit(ctx context.Context) { n.catchUp(ctx, n.settings.config.Timeouts.Propose) }
 
 // accessNow is the keys and rules of now.
 func (n *node) accessNow() *access.Snapshot {
