@@ -136,6 +136,9 @@ func (n *node) serve() {
 	if len(n.settings.node.QueryLoc) == 0 {
 		return // a tie-breaker votes and holds everything, and answers nothing
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go keepPlaces(ctx, n.dns.Stats)
 	if err := n.dns.Serve(); err != nil {
 		n.log.Error("answering ended", slog.Any("err", err))
 	}

@@ -3,10 +3,14 @@ package eidertest_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/miekg/dns"
 
 	"github.com/eider-dns/eider/cmd/eidertest"
 )
@@ -51,4 +55,28 @@ func TestUDPWorkersGoAhead(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// While queries come over UDP, a node has more places for goroutines than CPUs, so that who answers need not wait for one; as many as before
+// when they have ceased.
+func TestPlacesWhileQueriesCome(t *testing.T) {
+	if os.Getenv("GOMAXPROCS") != "" {
+		t.Skip("GOMAXPROCS in the environment is what nodes keep to")
+	}
+	c := startCluster(t, 1, nil)
+	node := c.Nodes[0]
+	before := figure(t, node, "go_sched_gomaxprocs_threads")
+	conn, err := net.Dial("udp", node.Query)
+	must(t, err)
+	defer conn.Close()
+	query, err := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA).Pack()
+	must(t, err)
+	must(t, eidertest.Until("there are more places", func() bool {
+		for range 200 {
+			_, err := conn.Write(query)
+			must(t, err)
+		}
+		return figure(t, node, "go_sched_gomaxprocs_threads") == before+4
+	}))
+	must(t, eidertest.Until("there are as many as before", func() bool { return figure(t, node, "go_sched_gomaxprocs_threads") == before }))
 }

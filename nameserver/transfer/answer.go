@@ -150,7 +150,7 @@ func (a *answering) begin() {
 }
 
 // end sends the message at hand, and lets others have the processor: a worker that
-// answers queries would wait ten milliseconds for the runtime to take it away.
+// answers queries would wait ten milliseconds for the runtime to take it away, and up to four for the kernel.
 func (a *answering) end() error {
 	binary.BigEndian.PutUint16(a.p.b[6:], a.p.count)
 	if !a.begun {
@@ -176,6 +176,7 @@ func (a *answering) end() error {
 	a.s.count.records.Add(uint64(a.p.count))
 	a.begun, a.open = true, false
 	runtime.Gosched()
+	giveWay()
 	return a.s.pacer.wait(a.s.ctx, len(a.p.b))
 }
 
