@@ -39,8 +39,11 @@ type busyRun struct {
 
 	Transfers int `json:"transfers"` // of the zone by AXFR, beside the changes
 
-	ratios []float64
-	apex   string // of the zone that is changed
+	// Without the questions that waited while the machine was away (watchCores), and their share of all.
+	Calm float64 `json:"p999_ratio_calm"`
+
+	ratios, calm []float64
+	apex         string // of the zone that is changed
 }
 
 type spreads struct {
@@ -54,7 +57,11 @@ type spreads struct {
 	Dropped int     `json:"lost_at_the_client"`
 	Late    float64 `json:"sent_late_p999_us"`
 
-	all, late []time.Duration
+	// With the machine there all the time (watchCores): the share of such questions, and their p99.9.
+	CalmShare float64 `json:"calm_share"`
+	CalmP999  float64 `json:"calm_p999_us"`
+
+	all, late, calm []time.Duration
 }
 
 // busy asks one of three nodes the mixed set while nothing happens, and while changes are
@@ -102,6 +109,7 @@ func (q *querySession) busy() error {
 		}
 		b.Busy.add(loud)
 		b.ratios = append(b.ratios, percentile(loud.latency, 0.999)/max(1, percentile(quiet.latency, 0.999)))
+		b.calm = append(b.calm, percentile(loud.calm, 0.999)/max(1, percentile(quiet.calm, 0.999)))
 		if other == nil {
 			continue
 		}
@@ -115,11 +123,12 @@ func (q *querySession) busy() error {
 	if other != nil {
 		runs *= 2
 	}
-	b.Ratio = median(b.ratios)
+	b.Ratio, b.Calm = median(b.ratios), median(b.calm)
 	b.ChangesPerSecond = float64(b.Changes) / (float64(runs) * busyEach.Seconds())
 	for _, s := range []*spreads{&b.Quiet, &b.Busy, &b.Other} {
 		s.P50, s.P99, s.P999, s.Max = percentile(s.all, 0.5), percentile(s.all, 0.99), percentile(s.all, 0.999), percentile(s.all, 1)
 		s.Late = percentile(s.late, 0.999)
+		s.CalmShare, s.CalmP999 = float64(len(s.calm))/float64(max(1, len(s.all))), percentile(s.calm, 0.999)
 	}
 	return nil
 }
@@ -191,7 +200,7 @@ func (s *spreads) add(p paced) {
 	s.Sent += p.sent
 	s.Lost += p.lost
 	s.Dropped += p.dropped
-	s.all, s.late = append(s.all, p.latency...), append(s.late, p.late...)
+	s.all, s.late, s.calm = append(s.all, p.latency...), append(s.late, p.late...), append(s.calm, p.calm...)
 }
 
 // change adds records, a line each, at a steady rate until stop, and reads all answers.
@@ -263,7 +272,7 @@ func watchFolds(n *eidertest.Node, stop chan struct{}) chan int {
 func (b *busyRun) print(out io.Writer) {
 	fmt.Fprintf(out, "\n  busy: the mixed set at one node of three, %d questions/s; %.0f changes/s committed at another (%d not OK), the store folded %d times, and the node asked sent the zone by AXFR %d times.\n\n", busyRate, b.ChangesPerSecond, b.Refused, b.Folds, b.Transfers)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tasked\tlost\tat the client\tp50 us\tp99 us\tp99.9 us\tmax us\tsent late p99.9 us\t")
+	fmt.Fprintln(w, "\tasked\tlost\tat the client\tp50 us\tp99 us\tp99.9 us\tmax us\tsent late p99.9 us\tcalm %\tcalm p99.9 us\t")
 	for _, row := range []struct {
 		name string
 		s    *spreads
@@ -271,8 +280,9 @@ func (b *busyRun) print(out io.Writer) {
 		if row.s.Sent == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.Dropped, row.s.P50, row.s.P99, row.s.P999, row.s.Max, row.s.Late)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", row.name, row.s.Sent, row.s.Lost, row.s.Dropped, row.s.P50, row.s.P99, row.s.P999, row.s.Max, row.s.Late, 100*row.s.CalmShare, row.s.CalmP999)
 	}
 	_ = w.Flush()
 	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds: %.2f); load %s\n", b.Ratio, b.Rounds, b.ratios, loadAverage())
+	fmt.Fprintf(out, "  p99.9 busy/quiet of questions that waited while no core was away: %.2f (median of: %.2f)\n", b.Calm, b.calm)
 }

@@ -27,6 +27,7 @@ const (
 type probed struct {
 	Latency []time.Duration // of each question, 0 for none
 	Late    []time.Duration // how long after its time each was sent
+	Away    []bool          // the machine was away while it waited (watchCores); empty if that is not known
 	Dropped int             // answers that came and found the probe's socket full
 }
 
@@ -36,6 +37,7 @@ type paced struct {
 	sent, lost int
 	latency    []time.Duration
 	late       []time.Duration // of questions, behind their time
+	calm       []time.Duration // of latency, those with the machine there all the time
 	dropped    int             // of those lost, answers that the client had no room for
 }
 
@@ -72,11 +74,14 @@ func pace(port int, list []question, do bool, rate int, d time.Duration) (paced,
 
 func (r *probed) paced() paced {
 	p := paced{sent: len(r.Latency), late: r.Late, dropped: r.Dropped}
-	for _, l := range r.Latency {
+	for i, l := range r.Latency {
 		if l == 0 {
 			p.lost++
-		} else {
-			p.latency = append(p.latency, l)
+			continue
+		}
+		p.latency = append(p.latency, l)
+		if len(r.Away) != 0 && !r.Away[i] {
+			p.calm = append(p.calm, l)
 		}
 	}
 	return p
@@ -107,6 +112,30 @@ func probeMain(args []string) {
 		fmt.Fprintln(os.Stderr, "eider-bench: probe:", err)
 		os.Exit(1)
 	}
+}
+
+// away is a time in which a core was away, in nanoseconds since 1970.
+type away struct{ from, to int64 }
+
+// markAway tells which questions waited for their answers while some core was away. Both lists are in the order of time.
+func markAway(asked []int64, latency []time.Duration, list []away) []bool {
+	out := make([]bool, len(asked))
+	first := 0
+	for i, from := range asked {
+		for first < len(list) && list[first].to < from {
+			first++
+		}
+		for _, a := range list[first:] {
+			if a.from > from+int64(latency[i]) {
+				break
+			}
+			if a.to >= from {
+				out[i] = true
+				break
+			}
+		}
+	}
+	return out
 }
 
 // readMessages reads messages, each with its length before it.

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -16,13 +20,18 @@ const (
 	// probePriority (SCHED_FIFO) sends questions in time beside busy nodes. No nice value does: then the probe, which delivers packets as a
 	// network card's interrupt does, would be weighed against the threads it wakes.
 	probePriority = 10
+	// watchEvery is how often each core is looked at, and watchLate how late that may be, in nanoseconds. With their priority nothing but the
+	// kernel itself and what the machine runs on keeps the threads that look from being in time.
+	watchEvery, watchLate = int64(250 * time.Microsecond), int64(200 * time.Microsecond)
+	watchPriority         = probePriority + 1
 	// skMeminfoDrops and skMeminfoVars: SK_MEMINFO_DROPS and its neighbours of linux/sock_diag.h.
 	skMeminfoDrops, skMeminfoVars = 8, 9
 )
 
 // goFirst makes this goroutine's thread one that nothing keeps waiting. It is not undone: the process is the probe's.
 func goFirst() error {
-	debug.SetGCPercent(-1) // it lives for seconds
+	debug.SetGCPercent(-1)                     // it lives for seconds
+	runtime.GOMAXPROCS(2*runtime.NumCPU() + 1) // watchCores keeps one for each core
 	runtime.LockOSThread()
 	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: probePriority}, 0)
 }
@@ -48,6 +57,7 @@ func probe(port, rate int, packets [][]byte) (r probed, err error) {
 	asked := make([]int64, len(packets))
 	r.Latency, r.Late = make([]time.Duration, len(packets)), make([]time.Duration, len(packets))
 	left := len(packets)
+	watched := watchCores()
 	start := monotonic() + int64(time.Millisecond)
 	for i, packet := range packets {
 		due := start + int64(i)*int64(time.Second)/int64(rate)
@@ -66,12 +76,69 @@ func probe(port, rate int, packets [][]byte) (r probed, err error) {
 			return r, err
 		}
 	}
+	if list, ok := watched(); ok {
+		r.Away = markAway(asked, r.Latency, list)
+	}
 	var info [skMeminfoVars]uint32
 	size := uint32(unsafe.Sizeof(info))
 	if _, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0); errno == 0 {
 		r.Dropped = int(info[skMeminfoDrops])
 	}
 	return r, nil
+}
+
+// watchCores looks at each core until the function it returns is called, which tells when one of them was away; false if this process may
+// not know. A virtual machine's core is away while its host runs something else; so is one whose kernel does not let go
+// of a system call. What waits then waits whatever server it asked.
+func watchCores() (end func() ([]away, bool)) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return func() ([]away, bool) { return nil, false }
+	}
+	var done, failed atomic.Bool
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var all []away
+	for cpu := range 8 * len(set) * int(unsafe.Sizeof(set[0])) {
+		if !set.IsSet(cpu) {
+			continue
+		}
+		running.Go(func() {
+			runtime.LockOSThread() // for good: nobody else gets a thread like this
+			var own unix.CPUSet
+			own.Set(cpu)
+			if unix.SchedSetaffinity(0, &own) != nil || unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: watchPriority}, 0) != nil {
+				failed.Store(true)
+				return
+			}
+			list := watchCore(&done)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, list...)
+		})
+	}
+	return func() ([]away, bool) {
+		done.Store(true)
+		running.Wait()
+		slices.SortFunc(all, func(a, b away) int { return cmp.Compare(a.to, b.to) })
+		return all, !failed.Load()
+	}
+}
+
+// watchCore notes when the core of this thread is away. It sleeps past Go's scheduler, which would have it wait for a place.
+func watchCore(done *atomic.Bool) (list []away) {
+	next := monotonic()
+	for !done.Load() {
+		next += watchEvery
+		t := unix.NsecToTimespec(next)
+		_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+		if late := monotonic() - next; late > watchLate {
+			now := time.Now().UnixNano()
+			list = append(list, away{now - late - watchEvery, now}) // it may have gone right after the look before
+			next += late / watchEvery * watchEvery
+		}
+	}
+	return list
 }
 
 // receiveAnswers takes what has come, and gives how many answers are still to come.

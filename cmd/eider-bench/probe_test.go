@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 )
@@ -52,5 +53,19 @@ func TestProbe(t *testing.T) {
 	}
 	if p := r.paced(); p.sent != 10 || p.lost != 1 || p.dropped != 0 || len(p.latency) != 9 || len(p.late) != 10 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// A question is marked if a core was away at any time between it and its answer.
+func TestMarkAway(t *testing.T) {
+	asked := []int64{100, 200, 300, 400, 500}
+	latency := []time.Duration{10, 10, 250, 10, 0}
+	list := []away{{110, 120}, {205, 207}, {430, 520}}
+	want := []bool{true, true, true, false, true}
+	if got := markAway(asked, latency, list); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := markAway(asked, latency, nil); slices.Contains(got, true) {
+		t.Errorf("no core was away: %v", got)
 	}
 }
