@@ -39,8 +39,8 @@ type Options struct {
 	// FoldAge is how long a change may wait in memory before it is folded.
 	FoldAge time.Duration
 	// Observe is told, on the goroutine that applies, after views show what a batch of
-	// entries did: the zones they changed, and more if there are others, as after a snapshot. It
-	// must not block. nil: nobody looks.
+	// entries did: the zones they changed, each with the last of its serials where several changes of it came one after
+	// the other, and more if there are others, as after a snapshot. It must not block. nil: nobody looks.
 	Observe func(zones []record.ZoneSerial, more bool)
 	// VerifyEvery is how often the store's file is read whole, in the background.
 	VerifyEvery time.Duration

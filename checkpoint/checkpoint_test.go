@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,29 @@ func TestApplyBatch(t *testing.T) {
 
 // An entry this build cannot read must not be skipped: the node would differ from
 // the others at the same index.
+// Who looks on is told of a zone once for changes that came one after the other, with the last of its serials.
+func TestObserve(t *testing.T) {
+	var told []record.ZoneSerial
+	m := newMachine(t, Options{Observe: func(zones []record.ZoneSerial, more bool) {
+		told = append(told[:0], zones...)
+		if more {
+			t.Error("more zones than these")
+		}
+	}})
+	other := createZone()
+	other[0].Owner = record.MustName("other.test.")
+	m.ApplyBatch([]*raft.Log{command(t, 1, 1, createZone(), other)})
+	add := func(text string) []record.Op { return storetest.Add(t, text+" 60 A 192.0.2.1") }
+	answers := m.ApplyBatch([]*raft.Log{
+		command(t, 2, 1, add("a.zone.test."), add("b.zone.test."), add("a.other.test.")),
+		command(t, 3, 1, add("c.zone.test."), add("c.zone.test."), add("d.zone.test.")),
+	})
+	serial := func(entry, change int) record.ZoneSerial { return answers[entry].([]record.Result)[change].Zones[0] }
+	if want := []record.ZoneSerial{serial(0, 1), serial(0, 2), serial(1, 2)}; !slices.Equal(told, want) {
+		t.Errorf("told of %v, want %v", told, want)
+	}
+}
+
 func TestUnknownEntriesStopApplying(t *testing.T) {
 	flipped := command(t, 4, Level, zoneOps(t))
 	flipped.Data[len(flipped.Data)-1] ^= 1

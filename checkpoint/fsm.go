@@ -77,7 +77,7 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	return answers
 }
 
-// observe tells Options.Observe what a batch did.
+// observe tells Options.Observe what a batch did. Changes of one zone, which most often come together, are one thing to look at.
 func (f *FSM) observe(answers []any) {
 	if f.options.Observe == nil {
 		return
@@ -88,7 +88,13 @@ func (f *FSM) observe(answers []any) {
 		results, _ := a.([]record.Result)
 		for i := range results {
 			if results[i].Status == record.OK {
-				zones = append(zones, results[i].Zones...)
+				for _, z := range results[i].Zones {
+					if last := len(zones) - 1; last >= 0 && zones[last].Zone == z.Zone {
+						zones[last] = z
+					} else {
+						zones = append(zones, z)
+					}
+				}
 				more = more || len(results[i].Zones) >= record.MaxResultZones
 			}
 		}

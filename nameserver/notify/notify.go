@@ -81,6 +81,7 @@ type Sender struct {
 	mu      sync.Mutex // guards what follows
 	changed map[record.Name]struct{}
 	more    bool
+	leading bool // run wants to be woken; else it looks by itself
 }
 
 // New starts a Sender.
@@ -115,7 +116,11 @@ func (s *Sender) Changed(zones []record.ZoneSerial, more bool) {
 		}
 	}
 	s.more = s.more || more
+	leading := s.leading
 	s.mu.Unlock()
+	if !leading {
+		return // nobody is told from here: look notes it soon enough
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -264,9 +269,16 @@ func (st *state) pause() time.Duration {
 	return max(time.Until(due), 0)
 }
 
-// look notices who leads, and forgets what is old.
+// look notes what changed while this node did not lead, notices who leads, and forgets what is old. A change that comes
+// beside it is noted at the next look.
 func (st *state) look(now time.Time) {
+	st.take(now)
 	leading := st.s.o.Leading()
+	if leading != st.leading {
+		st.s.mu.Lock()
+		st.s.leading = leading
+		st.s.mu.Unlock()
+	}
 	switch {
 	case leading && !st.leading:
 		st.leading = true
@@ -296,6 +308,10 @@ func (st *state) look(now time.Time) {
 func (st *state) take(now time.Time) {
 	s := st.s
 	s.mu.Lock()
+	if len(s.changed) == 0 && !s.more {
+		s.mu.Unlock()
+		return
+	}
 	changed, more := s.changed, s.more
 	s.changed, s.more = make(map[record.Name]struct{}), false
 	s.mu.Unlock()
