@@ -18,6 +18,8 @@ const (
 	// is heard of a new leader; news of one ends it.
 	backoffLeast = 5 * time.Millisecond
 	backoffMost  = 100 * time.Millisecond
+	// smallChange is the room a change is encoded into, octets; one of a record takes about 100.
+	smallChange = 128
 )
 
 // Propose has all changes decided in their order, each on its own, and returns
@@ -45,7 +47,7 @@ func (n *Node) Propose(ctx context.Context, changes []record.Change) ([]record.R
 		if c.ID == (record.RequestID{}) {
 			c.ID = record.RequestID(newToken())
 		}
-		b, err := c.AppendBinary(nil)
+		b, err := c.AppendBinary(make([]byte, 0, smallChange))
 		if err != nil {
 			return nil, fmt.Errorf("change %d of %d: %w", i+1, len(changes), err)
 		}

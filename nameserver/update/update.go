@@ -29,6 +29,9 @@ const (
 	// by then; clients that waited longer have given up (lego 10 s, nsupdate 20 s,
 	// Kea asks again after 500 ms).
 	patience = 5 * time.Second
+	// sooner is how much less a message may wait: those that come within it have one context. One for each, with its timer,
+	// cost as much as the state machine takes to look whether it knows the message.
+	sooner = patience / 100
 	// maxWaiting is the most messages of one key, or of one address without a key,
 	// that wait at a time, so that no one fills the cluster's queue: a few
 	// connections that send without waiting, or hundreds that wait.
@@ -76,6 +79,10 @@ type Server struct {
 	mu      sync.Mutex
 	pending map[pendingKey]struct{} // over UDP
 	waiting map[string]int          // by key name, or address
+
+	shared context.Context // of messages until renew
+	end    context.CancelFunc
+	renew  time.Time
 }
 
 // pendingKey is a message and who waits for its answer.
@@ -215,9 +222,10 @@ func (a *answering) check(view View) (code rcode, decided bool) {
 func (s *Server) propose(open []*answering, replies [][]byte) {
 	var changes []record.Change
 	var asked []*answering
+	var scratch [512]byte
 	for _, a := range open {
 		change := record.Change{ID: a.requestID(), By: a.author(), Pre: a.m.pre, Ops: a.m.ops}
-		if _, err := change.AppendBinary(nil); err != nil {
+		if _, err := change.AppendBinary(scratch[:0]); err != nil {
 			s.o.Log.Debug("an update is too large", slog.Any("err", err))
 			replies[a.at] = a.reply(refused)
 			continue
@@ -232,9 +240,7 @@ func (s *Server) propose(open []*answering, replies [][]byte) {
 	if len(changes) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
-	defer cancel()
-	results, err := s.o.Propose(ctx, changes)
+	results, err := s.o.Propose(s.patient(), changes)
 	for i := range results {
 		replies[asked[i].at] = asked[i].reply(resultCode(&results[i]))
 	}
@@ -242,6 +248,18 @@ func (s *Server) propose(open []*answering, replies [][]byte) {
 		s.o.Log.Debug("updates could not be decided", slog.String("zone", asked[len(results)].m.zone.String()),
 			slog.Int("messages", len(asked)-len(results)), slog.Any("err", err))
 	}
+}
+
+// patient is a context for as long as patience, or up to sooner less. It ends by itself, or with the Server.
+func (s *Server) patient() context.Context {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shared == nil || now.After(s.renew) {
+		s.shared, s.end = context.WithTimeout(s.ctx, patience)
+		s.renew = now.Add(sooner)
+	}
+	return s.shared
 }
 
 var errCause = map[record.Cause]rcode{
@@ -269,20 +287,20 @@ func resultCode(res *record.Result) rcode {
 // another socket or by a front. An unsigned one counts with its socket for a while.
 func (a *answering) requestID() record.RequestID {
 	h := sha256.New()
-	socket := sha256.Sum256([]byte(a.from.String()))
-	sender := binary.BigEndian.Uint32(socket[:])>>1 | 1
+	from := a.from.String()
+	sender := uint32(0)
 	now := a.s.o.Now()
 	if a.sig != nil {
 		h.Write([]byte("signed\x00" + string(a.who.Key)))
-		if now.Sub(a.sig.Time()) >= firstSecond {
-			sender = 0
+		if now.Sub(a.sig.Time()) < firstSecond {
+			socket := sha256.Sum256([]byte(from))
+			sender = binary.BigEndian.Uint32(socket[:])>>1 | 1
 		}
-	} else {
-		h.Write([]byte("unsigned\x00" + a.from.String() + "\x00"))
+	} else { // the socket is in the hash
+		h.Write([]byte("unsigned\x00" + from + "\x00"))
 		var w [8]byte
 		binary.BigEndian.PutUint64(w[:], uint64(now.UnixNano()/int64(window)))
 		h.Write(w[:])
-		sender = 0 // in the hash already
 	}
 	h.Write(a.msg)
 	sum := h.Sum(nil)

@@ -547,6 +547,52 @@ func TestPatience(t *testing.T) {
 	})
 }
 
+// Messages that come close together have one context, and none waits longer than patience, nor much shorter.
+func TestPatienceIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, fromHome())
+		contexts := make(map[context.Context]bool)
+		var mu sync.Mutex
+		b.o.Propose = func(ctx context.Context, _ []record.Change) ([]record.Result, error) {
+			mu.Lock()
+			contexts[ctx] = true
+			mu.Unlock()
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		var answered sync.WaitGroup
+		for i := range uint16(20) {
+			msg := pack(t, updateMsg(t, i, "", "new.example.org. 60 IN A 192.0.2.77"))
+			answered.Go(func() {
+				start := time.Now()
+				if reply := b.Handle(msg, home, false); reply != nil {
+					t.Errorf("answered %x", reply)
+				}
+				if took := time.Since(start); took > patience || took < patience-sooner {
+					t.Errorf("message %d: it took %v", i, took)
+				}
+			})
+			time.Sleep(sooner / 5)
+		}
+		answered.Wait()
+		if len(contexts) < 3 || len(contexts) > 5 {
+			t.Errorf("20 messages in %v had %d contexts", 4*sooner, len(contexts))
+		}
+	})
+}
+
+// BenchmarkHandle: one message that adds a record, decided at once.
+func BenchmarkHandle(b *testing.B) {
+	s := newBench(b, fromHome())
+	results := []record.Result{{Status: record.OK}}
+	s.o.Propose = func(context.Context, []record.Change) ([]record.Result, error) { return results, nil }
+	msg := pack(b, updateMsg(b, 1, "", "new.example.org. 60 IN A 192.0.2.77"))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Handle(msg, home, true)
+	}
+}
+
 // Messages that came together are proposed together, in their order, and each has its own answer.
 func TestMessagesTogether(t *testing.T) {
 	b := newBench(t, fromHome())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 )
 
 // ErrEncoding is wrapped by every error about bytes that are no encoded Change,
@@ -279,8 +280,11 @@ const EntryOverhead = 4
 
 // AppendBinary appends the encoding of e, with a CRC-32C over all that follows it.
 func (e *Entry) AppendBinary(dst []byte) ([]byte, error) {
-	start := len(dst)
-	dst = append(dst, entryVersion, 0, 0, 0, 0)
+	start, size := len(dst), entryHeader
+	for _, c := range e.Changes {
+		size += EntryOverhead + len(c)
+	}
+	dst = append(slices.Grow(dst, size), entryVersion, 0, 0, 0, 0)
 	dst = append(dst, e.Cluster[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Time))
 	dst = binary.BigEndian.AppendUint16(dst, e.Level)
