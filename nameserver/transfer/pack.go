@@ -28,6 +28,13 @@ type packer struct {
 	count uint16
 	last  int // where the last owner stands, 0 if there is none to point to
 	owner []byte
+	// parentAt is where the parent of owner stands, 0 if there is none to point to, and parentSum its hash: in the order of a
+	// zone the next owner is mostly a sibling.
+	parentAt  int
+	parentSum uint32
+
+	starts [record.MaxName / 2]uint8 // of the labels of the name at hand
+	sums   [record.MaxName / 2]uint32
 
 	generation uint16
 	table      [tableSize]slot // by hash of a name
@@ -47,7 +54,7 @@ func (p *packer) begin(header, question []byte) {
 		p.generation = 1
 	}
 	p.b = append(append(p.b[:0], header...), question...)
-	p.count, p.last = 0, 0
+	p.count, p.last, p.parentAt = 0, 0, 0
 	if len(question) > 0 {
 		p.remember(headerSize)
 	}
@@ -60,18 +67,9 @@ func (p *packer) add(owner []byte, t record.Type, ttl uint32, rdata []byte, limi
 		return false
 	}
 	if last > 0 && string(owner) == string(p.owner) {
-		p.b = append(p.b, 0xc0|byte(last>>8), byte(last))
+		p.b = appendPointer(p.b, last)
 	} else {
-		p.name(owner)
-		p.owner = append(p.owner[:0], owner...)
-		switch {
-		case p.b[mark] >= 0xc0:
-			p.last = int(p.b[mark]&0x3f)<<8 | int(p.b[mark+1])
-		case mark > maxPointer:
-			p.last = 0
-		default:
-			p.last = mark
-		}
+		p.putOwner(owner)
 	}
 	p.b = binary.BigEndian.AppendUint16(p.b, uint16(t))
 	p.b = append(p.b, 0, classIN)
@@ -90,7 +88,7 @@ func (p *packer) add(owner []byte, t record.Type, ttl uint32, rdata []byte, limi
 	}
 	p.b = append(p.b, rdata...)
 	if len(p.b) > limit {
-		p.b, p.last = p.b[:mark], 0 // what was remembered behind mark no longer compares equal
+		p.b, p.last, p.parentAt = p.b[:mark], 0, 0 // what was remembered behind mark no longer compares equal
 		p.forget(mark)
 		return false
 	}
@@ -98,6 +96,44 @@ func (p *packer) add(owner []byte, t record.Type, ttl uint32, rdata []byte, limi
 	p.count++
 	return true
 }
+
+// putOwner writes an owner that is not the one before, and notes where it and its parent stand.
+func (p *packer) putOwner(owner []byte) {
+	mark := len(p.b)
+	first := 1 + int(owner[0])
+	if p.parentAt > 0 && first > 1 && string(owner[first:]) == string(p.owner[1+int(p.owner[0]):]) {
+		sum := hashLabel(p.parentSum, owner[:first])
+		if s := p.find(sum); !p.point(s, sum, owner) {
+			p.note(s, sum)
+			p.b = appendPointer(append(p.b, owner[:first]...), p.parentAt)
+		}
+	} else if labels := p.name(owner); labels > 1 {
+		p.parentSum, p.parentAt = p.sums[1], p.behind(mark, 1)
+	} else {
+		p.parentAt = 0
+	}
+	p.last = p.behind(mark, 0)
+	p.owner = append(p.owner[:0], owner...)
+}
+
+// behind is where the name stands that is the one at an offset without its first labels; 0 if there is none to point to.
+func (p *packer) behind(at, labels int) int {
+	for {
+		for p.b[at] >= 0xc0 {
+			at = int(p.b[at]&0x3f)<<8 | int(p.b[at+1])
+		}
+		switch {
+		case at > maxPointer:
+			return 0
+		case labels == 0:
+			return at
+		}
+		at += 1 + int(p.b[at])
+		labels--
+	}
+}
+
+func appendPointer(b []byte, to int) []byte { return append(b, 0xc0|byte(to>>8), byte(to)) }
 
 // forget makes the names remembered at or behind an offset unknown.
 func (p *packer) forget(at int) {
@@ -122,42 +158,59 @@ const (
 	hashPrime = 16777619
 )
 
-// hashes gives the starts of the labels of a name and the hash of each of its
-// suffixes, letters of both cases alike.
-func hashes(wire []byte, starts *[record.MaxName / 2]uint8, sums *[record.MaxName / 2]uint32) (labels int) {
+// hashLabel is the hash of a name of which the last labels have hash h, and the first is label, letters of both cases alike.
+func hashLabel(h uint32, label []byte) uint32 {
+	for _, c := range label {
+		h = (h ^ uint32(c|0x20)) * hashPrime
+	}
+	return h
+}
+
+// hash notes the starts of the labels of a name and the hash of each of its suffixes.
+func (p *packer) hash(wire []byte) (labels int) {
 	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
-		starts[labels] = uint8(i)
+		p.starts[labels] = uint8(i)
 		labels++
 	}
 	h := uint32(hashSeed)
 	for l := labels - 1; l >= 0; l-- {
-		at := int(starts[l])
-		for _, c := range wire[at : at+1+int(wire[at])] {
-			h = (h ^ uint32(c|0x20)) * hashPrime
-		}
-		sums[l] = h
+		at := int(p.starts[l])
+		h = hashLabel(h, wire[at:at+1+int(wire[at])])
+		p.sums[l] = h
 	}
 	return labels
 }
 
-// name writes a name with as much of it as possible replaced by a pointer.
-func (p *packer) name(wire []byte) {
-	var starts [record.MaxName / 2]uint8
-	var sums [record.MaxName / 2]uint32
-	labels := hashes(wire, &starts, &sums)
+// name writes a name with as much of it as possible replaced by a pointer, and tells how many labels it has.
+func (p *packer) name(wire []byte) (labels int) {
+	labels = p.hash(wire)
 	for l := range labels {
-		at := int(starts[l])
-		free := p.find(sums[l])
-		if s := free; s != nil && s.generation == p.generation && s.hash == sums[l] && equalAt(p.b, int(s.at), wire[at:]) {
-			p.b = append(p.b, 0xc0|byte(s.at>>8), byte(s.at))
-			return
+		at, sum := int(p.starts[l]), p.sums[l]
+		s := p.find(sum)
+		if p.point(s, sum, wire[at:]) {
+			return labels
 		}
-		if free != nil && free.generation != p.generation && len(p.b) <= maxPointer {
-			*free = slot{p.generation, uint16(len(p.b)), sums[l]}
-		}
+		p.note(s, sum)
 		p.b = append(p.b, wire[at:at+1+int(wire[at])]...)
 	}
 	p.b = append(p.b, 0)
+	return labels
+}
+
+// point writes a pointer to a name, if it is what its slot remembers.
+func (p *packer) point(s *slot, sum uint32, wire []byte) bool {
+	if s == nil || s.generation != p.generation || s.hash != sum || !equalAt(p.b, int(s.at), wire) {
+		return false
+	}
+	p.b = appendPointer(p.b, int(s.at))
+	return true
+}
+
+// note remembers the name that will be written next, if its slot is free and it can be pointed to.
+func (p *packer) note(s *slot, sum uint32) {
+	if s != nil && s.generation != p.generation && len(p.b) <= maxPointer {
+		*s = slot{p.generation, uint16(len(p.b)), sum}
+	}
 }
 
 // find is the slot of a hash, or the first free one where it would be, nil if there is neither.
@@ -173,11 +226,9 @@ func (p *packer) find(hash uint32) *slot {
 
 // remember notes the name that stands uncompressed at an offset.
 func (p *packer) remember(at int) {
-	var starts [record.MaxName / 2]uint8
-	var sums [record.MaxName / 2]uint32
-	for l := range hashes(p.b[at:], &starts, &sums) {
-		if s := p.find(sums[l]); s != nil && s.generation != p.generation {
-			*s = slot{p.generation, uint16(at) + uint16(starts[l]), sums[l]}
+	for l := range p.hash(p.b[at:]) {
+		if s := p.find(p.sums[l]); s != nil && s.generation != p.generation {
+			*s = slot{p.generation, uint16(at) + uint16(p.starts[l]), p.sums[l]}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -96,38 +97,51 @@ func AppendKeyName(dst, key []byte) ([]byte, error) {
 	var wire [MaxName + 1]byte
 	at := len(wire) - 1 // wire[at] is the root label; labels are put before it
 	for len(key) > 0 {
-		var label [MaxLabel]byte
-		n, i := 0, 0
-		for ; ; i++ {
-			if i >= len(key) {
-				return dst[:0], fmt.Errorf("%w: its key %x is cut short", ErrName, key)
-			}
-			c := key[i]
-			if c == keyEnd {
-				break
-			}
-			if c == keyEscape {
-				i++
-				if i >= len(key) || key[i] == 0 || key[i] > keyEscape+1 {
-					return dst[:0], fmt.Errorf("%w: its key has a bad escape", ErrName)
+		end := 0
+		for end < len(key) && key[end] > keyEscape { // labels are short
+			end++
+		}
+		label := key[:end]
+		if end < len(key) && key[end] == keyEscape {
+			var err error
+			if end = bytes.IndexByte(key, keyEnd); end > 0 {
+				if label, err = unescapeLabel(key[:end]); err != nil {
+					return dst[:0], err
 				}
-				c = key[i] - 1
 			}
-			if n == MaxLabel {
-				return dst[:0], fmt.Errorf("%w: a label in its key is longer than %d octets", ErrName, MaxLabel)
-			}
-			label[n] = c
-			n++
+		}
+		if end < 0 || end == len(key) {
+			return dst[:0], fmt.Errorf("%w: its key %x is cut short", ErrName, key)
+		}
+		key = key[end+1:]
+		n := len(label)
+		if n > MaxLabel {
+			return dst[:0], fmt.Errorf("%w: a label in its key is longer than %d octets", ErrName, MaxLabel)
 		}
 		if n == 0 || at-n-1 < 1 {
 			return dst[:0], fmt.Errorf("%w: its key has an empty label or is too long", ErrName)
 		}
 		at -= n + 1
 		wire[at] = byte(n)
-		copy(wire[at+1:], label[:n])
-		key = key[i+1:]
+		copy(wire[at+1:], label)
 	}
 	return append(dst, wire[at:]...), nil
+}
+
+// unescapeLabel is a label of a key as it is in the name.
+func unescapeLabel(label []byte) ([]byte, error) {
+	out := make([]byte, 0, len(label))
+	for i := 0; i < len(label); i++ {
+		c := label[i]
+		if c == keyEscape {
+			if i++; i == len(label) || label[i] > keyEscape+1 {
+				return nil, fmt.Errorf("%w: its key has a bad escape", ErrName)
+			}
+			c = label[i] - 1
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // ParentKey is the prefix of key that is the key of the parent name. The key of
