@@ -195,7 +195,8 @@ func (s *session) transfersBeside(c *eidertest.Cluster, node *eidertest.Node, fi
 		name string
 		s    *spreads
 	}{{"queries, quiet", &quiet}, {"queries, changes", &changing}, {"queries, changes and AXFR", &loud}} {
-		s.note(row.name, "%d asked at %d/s, %d lost (%d at the client), p50 %.0f us, p99 %.0f us, p99.9 %.0f us, max %.0f us", row.s.Sent, transferRate, row.s.Lost, row.s.Dropped, percentile(row.s.all, 0.5), percentile(row.s.all, 0.99), percentile(row.s.all, 0.999), percentile(row.s.all, 1))
+		s.note(row.name, "%d asked at %d/s, %d lost (%d at the client), p50 %.0f us, p99 %.0f us, p99.9 %.0f us, max %.0f us; p99 %.0f us, p99.9 %.0f us of the %.1f %% that waited while no core was away", row.s.Sent, transferRate, row.s.Lost, row.s.Dropped, percentile(row.s.all, 0.5), percentile(row.s.all, 0.99), percentile(row.s.all, 0.999), percentile(row.s.all, 1),
+			percentile(row.s.calm, 0.99), percentile(row.s.calm, 0.999), 100*float64(len(row.s.calm))/float64(max(1, len(row.s.all))))
 	}
 	s.note("p99 with both to quiet", "%.2f (median of %d rounds: %.2f); load %s", median(ratios), s.rounds, ratios, loadAverage())
 	return nil
