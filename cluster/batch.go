@@ -92,8 +92,8 @@ type batcher struct {
 	changes int
 	need    int // callers, before run is woken (gather)
 
-	gathering gathering
-	lastTime  int64 // of the last entry, Unix nanoseconds
+	most, rest gathering
+	lastTime   int64 // of the last entry, Unix nanoseconds
 }
 
 func newBatcher(cluster token) *batcher {

@@ -18,44 +18,56 @@ const (
 	// gatherRounds and gatherMost bound a wait: in times the last entry took, and at all.
 	gatherRounds = 3
 	gatherMost   = 6 * time.Millisecond
+	// gatherRest is by what part of that time the last eighth of them is waited for, once the others are there.
+	gatherRest = 2
 	// mostVain bounds how rare waits get where callers do not come back: one for 2^mostVain entries.
 	mostVain = 8
 )
 
-// gathering is what the waits of a batcher taught; only run uses it.
+// gathering is what the waits of a batcher for most of its callers taught, or those for the rest; only run uses it.
 type gathering struct {
 	vain int // waits in a row that ended before the callers were there
 	skip int // entries that go without one
 }
 
 // gather waits until as good as all callers are in the queue that the last entry answered or that were there before, for
-// as long as that entry took and a little more. Nobody knows whether they will come: each wait in vain makes the next one rarer.
+// as long as that entry took and a little more; and if they are, for the rest of them, not as long. Nobody knows whether they will
+// come: each wait in vain makes the next one rarer.
 func (b *batcher) gather(ctx context.Context, callers int, took time.Duration) {
 	if callers < crowd {
 		return
 	}
-	if b.gathering.skip > 0 {
-		b.gathering.skip--
-		return
+	if b.await(ctx, &b.most, min(callers-callers/8, crowded), min(gatherRounds*took, gatherMost)) {
+		b.await(ctx, &b.rest, min(callers, crowded), min(took/gatherRest, gatherMost))
 	}
-	if !b.await(min(callers-callers/8, crowded)) {
-		return
+}
+
+// await waits for so many callers, unless those it waited for before did not come. It says whether they are there.
+func (b *batcher) await(ctx context.Context, g *gathering, callers int, most time.Duration) bool {
+	if g.skip > 0 {
+		g.skip--
+		return false
 	}
-	late := time.NewTimer(min(gatherRounds*took, gatherMost))
+	if !b.require(callers) {
+		return true
+	}
+	defer b.require(0)
+	late := time.NewTimer(most)
 	defer late.Stop()
 	select {
 	case <-b.wake:
-		b.gathering.vain = 0
+		g.vain = 0
+		return true
 	case <-late.C:
-		b.gathering.vain = min(b.gathering.vain+1, mostVain)
-		b.gathering.skip = 1 << b.gathering.vain
+		g.vain = min(g.vain+1, mostVain)
+		g.skip = 1 << g.vain
 	case <-ctx.Done():
 	}
-	b.await(0)
+	return false
 }
 
-// await has submit wake run only once so many callers wait, or enough for a whole entry; false: they do already.
-func (b *batcher) await(callers int) bool {
+// require has submit wake run only once so many callers wait, or enough for a whole entry; false: they do already.
+func (b *batcher) require(callers int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.need = callers

@@ -28,8 +28,10 @@ func TestGather(t *testing.T) {
 		{"a lone caller never waits", 1, 0, 1, 0},
 		{"nor do a few", crowd - 1, 0, crowd - 1, 0},
 		{"all are there", 16, 16, 0, 0},
-		{"nearly all are there", 16, 14, 0, 0},
-		{"the rest comes", 16, 5, 9, 100 * time.Microsecond},
+		{"nearly all are there, and the rest comes", 16, 14, 2, 100 * time.Microsecond},
+		{"nearly all are there, and the rest does not come", 16, 14, 1, took / gatherRest},
+		{"all come", 16, 5, 11, 100 * time.Microsecond},
+		{"nearly all come", 16, 5, 9, 100*time.Microsecond + took/gatherRest},
 		{"many more than an entry needs", 200, crowded, 0, 0},
 		{"too few come", 16, 5, 8, gatherRounds * took},
 		{"nobody comes", 16, 0, 0, gatherRounds * took},
@@ -73,13 +75,43 @@ func TestGatherGivesUp(t *testing.T) {
 		}
 		comeBack(t, b, 1)
 		b.take()
-		for b.gathering.skip > 0 {
+		for b.most.skip > 0 {
 			b.gather(t.Context(), 16, slow)
 		}
 		time.AfterFunc(time.Microsecond, func() { comeBack(t, b, 16) })
 		b.gather(t.Context(), 16, slow)
-		if b.gathering.vain != 0 {
+		if b.most.vain != 0 {
 			t.Error("callers came back, and it goes on as if they did not")
+		}
+	})
+}
+
+// Where the last few do not come back and the others do, all waits for those few are a small part of the time, too.
+func TestGatherGivesTheRestUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatcher(token{})
+		const entries, slow = 10_000, 2 * time.Second
+		var waited time.Duration
+		for range entries {
+			comeBack(t, b, 14)
+			start := time.Now()
+			b.gather(t.Context(), 16, slow)
+			waited += time.Since(start)
+			b.take()
+		}
+		if most := gatherMost * (mostVain + entries>>mostVain); waited == 0 || waited > most {
+			t.Errorf("waited %v in %d entries, want something up to %v", waited, entries, most)
+		}
+		for b.rest.skip > 0 {
+			comeBack(t, b, 14)
+			b.gather(t.Context(), 16, slow)
+			b.take()
+		}
+		time.AfterFunc(time.Microsecond, func() { comeBack(t, b, 2) })
+		comeBack(t, b, 14)
+		b.gather(t.Context(), 16, slow)
+		if b.rest.vain != 0 || b.most.vain != 0 {
+			t.Error("all came back, and it goes on as if they did not")
 		}
 	})
 }
