@@ -137,8 +137,6 @@ func TestApplyBatch(t *testing.T) {
 	}
 }
 
-// An entry this build cannot read must not be skipped: the node would differ from
-// the others at the same index.
 // Who looks on is told of a zone once for changes that came one after the other, with the last of its serials.
 func TestObserve(t *testing.T) {
 	var told []record.ZoneSerial
@@ -162,6 +160,8 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// An entry this build cannot read must not be skipped: the node would differ from
+// the others at the same index.
 func TestUnknownEntriesStopApplying(t *testing.T) {
 	flipped := command(t, 4, Level, zoneOps(t))
 	flipped.Data[len(flipped.Data)-1] ^= 1

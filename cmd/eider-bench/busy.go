@@ -58,6 +58,7 @@ type spreads struct {
 	Late    float64 `json:"sent_late_p999_us"`
 
 	// With the machine there all the time (watchCores): the share of such questions, and their p99.9.
+	// Both are 0 where it is not known.
 	CalmShare float64 `json:"calm_share"`
 	CalmP999  float64 `json:"calm_p999_us"`
 
@@ -284,5 +285,9 @@ func (b *busyRun) print(out io.Writer) {
 	}
 	_ = w.Flush()
 	fmt.Fprintf(out, "  p99.9 busy/quiet: %.2f (median of %d rounds: %.2f); load %s\n", b.Ratio, b.Rounds, b.ratios, loadAverage())
-	fmt.Fprintf(out, "  p99.9 busy/quiet of questions that waited while no core was away: %.2f (median of: %.2f)\n", b.Calm, b.calm)
+	if b.Quiet.CalmShare > 0 {
+		fmt.Fprintf(out, "  p99.9 busy/quiet of questions that waited while no core was away: %.2f (median of: %.2f)\n", b.Calm, b.calm)
+	} else {
+		fmt.Fprintln(out, "  whether a core was away is not known: that takes threads of real-time priority")
+	}
 }

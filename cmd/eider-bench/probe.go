@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -29,6 +31,8 @@ type probed struct {
 	Late    []time.Duration // how long after its time each was sent
 	Away    []bool          // the machine was away while it waited (watchCores); empty if that is not known
 	Dropped int             // answers that came and found the probe's socket full
+
+	asked []int64 // when, nanoseconds since 1970
 }
 
 // paced is what an open-loop client saw that asks at a steady rate, whether answers come or not. Lost are questions
@@ -103,7 +107,11 @@ func probeMain(args []string) {
 		if e := goFirst(); e != nil {
 			fmt.Fprintln(os.Stderr, "eider-bench: probe: no real-time priority, so its questions may be late:", e)
 		}
+		watched := watchCores()
 		r, err = probe(port, rate, packets)
+		if list, ok := watched(); ok {
+			r.Away = markAway(r.asked, r.Latency, list)
+		}
 	}
 	if err == nil {
 		err = json.NewEncoder(os.Stdout).Encode(&r)
@@ -117,23 +125,28 @@ func probeMain(args []string) {
 // away is a time in which a core was away, in nanoseconds since 1970.
 type away struct{ from, to int64 }
 
-// markAway tells which questions waited for their answers while some core was away. Both lists are in the order of time.
+// union is the same times without overlaps, in their order: what several cores were away for, as one.
+func union(list []away) (out []away) {
+	slices.SortFunc(list, func(a, b away) int { return cmp.Compare(a.from, b.from) })
+	for _, a := range list {
+		if last := len(out) - 1; last >= 0 && a.from <= out[last].to {
+			out[last].to = max(out[last].to, a.to)
+		} else {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// markAway tells which questions, in the order they were asked in, waited for their answers while some core was away.
 func markAway(asked []int64, latency []time.Duration, list []away) []bool {
 	out := make([]bool, len(asked))
-	first := 0
+	list = union(list)
 	for i, from := range asked {
-		for first < len(list) && list[first].to < from {
-			first++
+		for len(list) > 0 && list[0].to < from {
+			list = list[1:]
 		}
-		for _, a := range list[first:] {
-			if a.from > from+int64(latency[i]) {
-				break
-			}
-			if a.to >= from {
-				out[i] = true
-				break
-			}
-		}
+		out[i] = len(list) > 0 && list[0].from <= from+int64(latency[i])
 	}
 	return out
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +53,9 @@ func probe(port, rate int, packets [][]byte) (r probed, err error) {
 		return r, err
 	}
 	asked := make([]int64, len(packets))
+	r.asked = asked
 	r.Latency, r.Late = make([]time.Duration, len(packets)), make([]time.Duration, len(packets))
 	left := len(packets)
-	watched := watchCores()
 	start := monotonic() + int64(time.Millisecond)
 	for i, packet := range packets {
 		due := start + int64(i)*int64(time.Second)/int64(rate)
@@ -76,9 +74,6 @@ func probe(port, rate int, packets [][]byte) (r probed, err error) {
 			return r, err
 		}
 	}
-	if list, ok := watched(); ok {
-		r.Away = markAway(asked, r.Latency, list)
-	}
 	var info [skMeminfoVars]uint32
 	size := uint32(unsafe.Sizeof(info))
 	if _, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0); errno == 0 {
@@ -88,7 +83,7 @@ func probe(port, rate int, packets [][]byte) (r probed, err error) {
 }
 
 // watchCores looks at each core until the function it returns is called, which tells when one of them was away; false if this process may
-// not know. A virtual machine's core is away while its host runs something else; so is one whose kernel does not let go
+// not know. It is for a process that did goFirst: a real-time thread must not keep a collection waiting. A virtual machine's core is away while its host runs something else; so is one whose kernel does not let go
 // of a system call. What waits then waits whatever server it asked.
 func watchCores() (end func() ([]away, bool)) {
 	var set unix.CPUSet
@@ -120,7 +115,6 @@ func watchCores() (end func() ([]away, bool)) {
 	return func() ([]away, bool) {
 		done.Store(true)
 		running.Wait()
-		slices.SortFunc(all, func(a, b away) int { return cmp.Compare(a.to, b.to) })
 		return all, !failed.Load()
 	}
 }

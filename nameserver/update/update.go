@@ -81,7 +81,6 @@ type Server struct {
 	waiting map[string]int          // by key name, or address
 
 	shared context.Context // of messages until renew
-	end    context.CancelFunc
 	renew  time.Time
 }
 
@@ -256,8 +255,9 @@ func (s *Server) patient() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shared == nil || now.After(s.renew) {
-		s.shared, s.end = context.WithTimeout(s.ctx, patience)
-		s.renew = now.Add(sooner)
+		ctx, cancel := context.WithTimeout(s.ctx, patience)
+		context.AfterFunc(ctx, cancel) // not before: who has it still waits
+		s.shared, s.renew = ctx, now.Add(sooner)
 	}
 	return s.shared
 }
