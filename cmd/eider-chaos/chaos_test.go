@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"io"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -31,12 +34,19 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
+	dir, err := os.MkdirTemp("", "eider-chaos-test-") // a red run leaves it behind
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out strings.Builder
-	o := options{bin: binary(t), dir: t.TempDir(), seed: chaosSeed, duration: 45 * time.Second, nodes: 3, out: &out}
+	o := options{bin: binary(t), dir: filepath.Join(dir, "run"), seed: chaosSeed, duration: 45 * time.Second, nodes: 3, out: &out}
 	ok, err := o.once(context.Background())
 	t.Log(out.String())
 	if err != nil || !ok {
-		t.Errorf("the run is red (%v)", err)
+		t.Fatalf("the run is red (%v)", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -53,13 +63,20 @@ func TestBreaksTurnRed(t *testing.T) {
 	} {
 		t.Run(tt.breaks, func(t *testing.T) {
 			var out strings.Builder
-			o := options{bin: bin, dir: t.TempDir(), seed: 1, duration: 2 * time.Second, nodes: 3, only: []string{"pause-one"}, breaks: tt.breaks, out: &out}
+			dir := t.TempDir()
+			o := options{bin: bin, dir: dir, seed: 1, duration: 2 * time.Second, nodes: 3, only: []string{"pause-one"}, breaks: tt.breaks, out: &out}
 			ok, err := o.once(context.Background())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if ok || !strings.Contains(out.String(), tt.says) {
 				t.Errorf("%s: green %t, want red with %q:\n%s", breaks[tt.breaks], ok, tt.says, out.String())
+			}
+			if tt.breaks != "silent" || runtime.GOOS != "linux" {
+				return
+			}
+			if text, err := os.ReadFile(filepath.Join(dir, waitingFile)); err != nil || !strings.Contains(string(text), "thread ") {
+				t.Errorf("what the node that was silent did is not written down: %v\n%s", err, text)
 			}
 		})
 	}

@@ -73,7 +73,9 @@ func (p *probe) once(i int, before seen) {
 		name, qtype = "never."+apex, dns.TypeA
 	}
 	began := time.Now()
+	end := p.await(name)
 	r, err := p.n.ask(name, qtype)
+	end()
 	took := time.Since(began)
 	after := p.n.look()
 	p.sent++

@@ -119,7 +119,7 @@ func (s *session) printHistory(all []entry, failures []string) {
 			fmt.Fprintln(s.out, err)
 		}
 	}
-	fmt.Fprintf(s.out, "all changes: %s; the nodes' logs beside it\n", path)
+	fmt.Fprintf(s.out, "all changes: %s; the nodes' logs beside it, and what nodes did that were slow to answer (%s)\n", path, waitingFile)
 }
 
 func countList(counts map[string]int) string {

@@ -70,6 +70,7 @@ type session struct {
 	counts   map[string]int
 	repairs  []string        // what only the operator could set right
 	takeover []time.Duration // until another led than one whose disk hung
+	waits    int             // how often a probe waited so long that its node was looked at
 }
 
 func (s *session) now() time.Duration { return time.Since(s.began) }
