@@ -278,6 +278,61 @@ func copySnapshot(t *testing.T, from, to *machine, damage func([]byte) []byte) e
 	return to.Restore(source)
 }
 
+// A checkpoint that has rotted is no snapshot: it is written anew at once, and then is one.
+func TestRottenCheckpointIsNotGiven(t *testing.T) {
+	kept := make(chan error, 1)
+	from, to := newMachine(t, Options{Keep: func(_ string, why error) { kept <- why }}), newMachine(t, Options{})
+	from.fill(t)
+	takeSnapshot(t, from, 3)
+	b, err := os.ReadFile(from.store.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(from.store.Path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	address, found := []byte{192, 0, 2, 1}, 0
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], address)
+		if i < 0 {
+			break
+		}
+		at += i
+		found++
+		if _, err := f.WriteAt([]byte{191}, int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found == 0 {
+		t.Fatal("the record is not found in the file")
+	}
+	if _, _, err := from.Snapshots().Open(ownID); !errors.Is(err, store.ErrDamaged) {
+		t.Fatalf("a rotten checkpoint was given: %v", err)
+	}
+	select {
+	case why := <-kept:
+		if !errors.Is(why, store.ErrDamaged) {
+			t.Errorf("written anew because of %v", why)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it is not written anew")
+	}
+	if err := from.Checkpoint(); err != nil { // waits for it
+		t.Fatal(err)
+	}
+	if err := copySnapshot(t, from, to, nil); err != nil {
+		t.Fatal(err)
+	}
+	if digest(from.store.Store) != digest(to.store.Store) {
+		t.Error("what was written anew holds something else")
+	}
+	if s := from.Stats(); s.SnapshotsOut != 1 || s.Rewrites != 1 {
+		t.Errorf("%d snapshots given, %d files written anew, want one of each", s.SnapshotsOut, s.Rewrites)
+	}
+}
+
 func TestInstallFromAnotherNode(t *testing.T) {
 	from, to := newMachine(t, Options{}), newMachine(t, Options{})
 	from.fill(t)

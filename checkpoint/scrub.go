@@ -10,7 +10,7 @@ import (
 )
 
 // scrub reads the store's file whole now and then, until Close: what rots in it would be found at the next start else, when
-// memory, which has it all, is gone.
+// memory, which has it all, is gone. Who finds damage before says so to Rotten.
 func (f *FSM) scrub() {
 	defer f.stopped.Done()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -25,14 +25,29 @@ func (f *FSM) scrub() {
 	tick := time.NewTicker(f.options.VerifyEvery)
 	defer tick.Stop()
 	for {
+		var err error
 		select {
 		case <-tick.C:
+			err = f.store.Scrub(ctx)
+		case err = <-f.rotten:
 		case <-f.done:
 			return
 		}
-		if err := f.store.Scrub(ctx); errors.Is(err, store.ErrDamaged) {
+		if errors.Is(err, store.ErrDamaged) {
 			f.rewrite(err)
 		}
+	}
+}
+
+// Rotten is told what reading the store's file came to: if it is damaged (store.ErrDamaged), it is written anew in the background. It does not
+// wait, any goroutine may call it.
+func (f *FSM) Rotten(err error) {
+	if !errors.Is(err, store.ErrDamaged) {
+		return
+	}
+	select {
+	case f.rotten <- err:
+	default: // it is to be written anew as it is
 	}
 }
 

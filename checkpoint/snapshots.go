@@ -45,23 +45,30 @@ func (s *Snapshots) List() ([]*raft.SnapshotMeta, error) {
 }
 
 // Open reads the checkpoint, from a copy made in one transaction, or what the sink
-// of that id received. The meta is that of the content.
+// of that id received, once it is known to be whole. The meta is that of the content. If the checkpoint has rotted, that is an error, and it
+// is about to be written anew; Raft asks again.
 func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if id != ownID {
 		return s.openReceived(id)
 	}
-	body, m, size, err := s.fsm.store.Snapshot()
+	c, err := s.fsm.store.Snapshot()
 	if err != nil {
+		s.fsm.Rotten(err)
 		return nil, nil, fmt.Errorf("open the checkpoint as a snapshot: %w", err)
 	}
-	meta, err := snapshotMeta(ownID, m)
-	if err != nil {
-		body.Close()
-		return nil, nil, err
+	_, err = store.Verify(c.Name())
+	var meta *raft.SnapshotMeta
+	if err == nil {
+		meta, err = snapshotMeta(ownID, c.Meta)
 	}
-	meta.Size = size
+	if err != nil {
+		c.Close()
+		s.fsm.Rotten(err)
+		return nil, nil, fmt.Errorf("open the checkpoint as a snapshot: %w", err)
+	}
+	meta.Size = c.Size
 	s.fsm.stats.snapshotsOut.Add(1)
-	return meta, body, nil
+	return meta, c, nil
 }
 
 func snapshotMeta(id string, m store.Meta) (*raft.SnapshotMeta, error) {

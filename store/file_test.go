@@ -18,7 +18,7 @@ import (
 
 func snapshotTo(t *testing.T, s *store.Store, path string) store.Meta {
 	t.Helper()
-	r, meta, size, err := s.Snapshot()
+	r, err := s.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,10 +28,10 @@ func snapshotTo(t *testing.T, s *store.Store, path string) store.Meta {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if n, err := io.Copy(f, r); err != nil || n != size {
-		t.Fatalf("copied %d octets of %d: %v", n, size, err)
+	if n, err := io.Copy(f, r); err != nil || n != r.Size {
+		t.Fatalf("copied %d octets of %d: %v", n, r.Size, err)
 	}
-	return meta
+	return r.Meta
 }
 
 func TestOpenTwiceIsLocked(t *testing.T) {
@@ -59,7 +59,7 @@ func TestOpenRemovesLeftovers(t *testing.T) {
 
 func TestSnapshotLeavesNothingBehind(t *testing.T) {
 	s := storetest.Open(t)
-	r, _, _, err := s.Snapshot()
+	r, err := s.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}

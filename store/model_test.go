@@ -333,13 +333,13 @@ func TestStoreAgainstModel(t *testing.T) {
 				if err := calm.s.Fold(store.Witness{}); err != nil {
 					t.Fatal(err)
 				}
-				r, _, size, err := calm.s.Snapshot()
+				r, err := calm.s.Snapshot()
 				if err != nil {
 					t.Fatal(err)
 				}
 				b, err := io.ReadAll(r)
-				if err != nil || int64(len(b)) != size {
-					t.Fatalf("snapshot of %d octets, said %d: %v", len(b), size, err)
+				if err != nil || int64(len(b)) != r.Size {
+					t.Fatalf("snapshot of %d octets, said %d: %v", len(b), r.Size, err)
 				}
 				r.Close()
 				install := filepath.Join(dir, "install")

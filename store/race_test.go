@@ -41,7 +41,7 @@ func TestReadersBesideApply(t *testing.T) {
 		}
 	})
 	beside(func() {
-		r, _, _, err := s.Snapshot()
+		r, err := s.Snapshot()
 		if err != nil {
 			t.Error(err)
 			return

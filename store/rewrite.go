@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 )
@@ -21,17 +20,11 @@ const rewriteChunk = 100_000
 // Scrub reads all keys of the file as it stands, through a transaction that holds up nobody, and compares them with their
 // checksums, their order, their number and their sum. What it finds is ErrDamaged; queries do not notice, since they
 // read memory. Pages no key is in are not looked at, and what the system has in its cache is taken for the disk's.
-func (s *Store) Scrub(ctx context.Context) (err error) {
+func (s *Store) Scrub(ctx context.Context) error {
 	s.file.Lock()
 	db := s.db
 	s.file.Unlock()
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil { // bbolt panics on some damage
-			err = fmt.Errorf("verify store file %s: %w: %v", s.path, ErrDamaged, p)
-		}
-	}()
-	err = db.View(func(tx *bbolt.Tx) error {
+	err := readRotten(db, func(tx *bbolt.Tx) error {
 		m, data, err := readMeta(tx)
 		if err != nil {
 			return err

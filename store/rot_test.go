@@ -92,3 +92,53 @@ func rot(t *testing.T, path string, at, size int64, do func([]byte)) {
 		t.Fatal(err)
 	}
 }
+
+// Whatever page of the file rots, and however: Snapshot gives a copy, which Verify judges, or says ErrDamaged, and leaves nothing behind.
+func TestEveryPageMayRotUnderASnapshot(t *testing.T) {
+	made := storetest.Open(t)
+	made.LoadText(exampleZone)
+	if err := made.Fold(store.Witness{}); err != nil {
+		t.Fatal(err)
+	}
+	whole := pagesInUse(t, made.Store)
+	path := filepath.Join(t.TempDir(), "store.db")
+	page := int64(os.Getpagesize())
+	refused, rotten := 0, 0
+	for at := int64(0); at < int64(len(whole)); at += page {
+		for _, damage := range damages {
+			if err := os.WriteFile(path, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := storetest.Reopen(t, path)
+			v := s.View()
+			want := v.Digest()
+			v.Close()
+			rot(t, path, at, page, damage.do)
+			c, err := s.Snapshot()
+			switch {
+			case errors.Is(err, store.ErrDamaged):
+				refused++
+			case err != nil:
+				t.Errorf("page %d %s: %v", at/page, damage.how, err)
+			default:
+				if _, err := store.Verify(c.Name()); errors.Is(err, store.ErrDamaged) {
+					rotten++
+				} else if got, err2 := readDamaged(c.Name()); err != nil || err2 != nil || got != want {
+					t.Errorf("page %d %s: the copy holds something else (%v, %v)", at/page, damage.how, err, err2)
+				}
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if left, _ := filepath.Glob(path + ".spool-*"); len(left) > 0 {
+				t.Fatalf("page %d %s: left behind %v", at/page, damage.how, left)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if refused == 0 || rotten == 0 {
+		t.Errorf("%d snapshots refused, %d copies rotten", refused, rotten)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 
@@ -18,47 +19,63 @@ import (
 // spoolSuffix follows the store's path in the names of spooled copies; what is left of a crash goes at Open.
 const spoolSuffix = ".spool-"
 
-// Snapshot copies the file as it stands now, in whole, to a temporary file, and
-// gives that for reading with its length in octets. The transaction it reads in lasts for the copy and not for
-// the reader, who may be a slow network. Close deletes the copy.
-func (s *Store) Snapshot() (io.ReadCloser, Meta, int64, error) {
+// Copy is a copy of the store's file, open for reading. Close deletes it.
+type Copy struct {
+	*os.File
+	Meta Meta
+	Size int64 // in octets
+}
+
+// Close deletes the copy.
+func (c *Copy) Close() error {
+	err := c.File.Close()
+	return errors.Join(err, os.Remove(c.Name()))
+}
+
+// Snapshot copies the file as it stands now, in whole, to a temporary file. The transaction it reads in lasts for the copy and not for
+// the reader, who may be a slow network. Of what may have rotted in the file no more is looked at than the copy takes, which is
+// ErrDamaged if it cannot be read; Verify tells whether the copy is whole.
+func (s *Store) Snapshot() (*Copy, error) {
 	s.file.Lock()
 	defer s.file.Unlock()
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
 	if closed {
-		return nil, Meta{}, 0, ErrClosed
+		return nil, ErrClosed
 	}
 	spool, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+spoolSuffix+"*")
 	if err != nil {
-		return nil, Meta{}, 0, fmt.Errorf("make spool file: %w", err)
+		return nil, fmt.Errorf("make spool file: %w", err)
 	}
-	var m fileMeta
-	var size int64
-	err = s.db.View(func(tx *bbolt.Tx) (err error) {
-		if m, _, err = readMeta(tx); err != nil {
+	c := &Copy{File: spool}
+	err = readRotten(s.db, func(tx *bbolt.Tx) error {
+		m, _, err := readMeta(tx)
+		if err != nil {
 			return err
 		}
-		size, err = tx.WriteTo(spool)
+		c.Meta = m.Meta
+		c.Size, err = tx.WriteTo(spool)
 		return err
 	})
 	if err == nil {
 		_, err = spool.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		spool.Close()
-		os.Remove(spool.Name())
-		return nil, Meta{}, 0, fmt.Errorf("copy store file %s: %w", s.path, err)
+		return nil, errors.Join(fmt.Errorf("copy store file %s: %w", s.path, err), c.Close())
 	}
-	return &spooled{spool}, m.Meta, size, nil
+	return c, nil
 }
 
-type spooled struct{ *os.File }
-
-func (f *spooled) Close() error {
-	err := f.File.Close()
-	return errors.Join(err, os.Remove(f.Name()))
+// readRotten is a transaction that reads a file that may have rotted: bbolt panics on some damage, which is ErrDamaged.
+func readRotten(db *bbolt.DB, fn func(*bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return db.View(fn)
 }
 
 // Verify reads the file at path whole: the structure of its pages, every checksum, every

@@ -37,6 +37,7 @@ func (n *node) writeBackup(w io.Writer) error {
 	id := n.store.Cluster()
 	h := backup.Header{Cluster: n.settings.config.Cluster, ClusterID: hex.EncodeToString(id[:]), Node: n.settings.node.ID, Version: buildVersion(), Made: time.Now().UTC()}
 	_, err := backup.Write(n.store, h, w)
+	fsm.Rotten(err)
 	return err
 }
 

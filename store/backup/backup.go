@@ -55,18 +55,11 @@ type Header struct {
 // Write writes the checkpoint of st, which should have been folded just now, to w, after it was verified. h says where it comes from; the rest of it
 // is filled in.
 func Write(st *store.Store, h Header, w io.Writer) (Header, error) {
-	body, meta, size, err := st.Snapshot()
+	file, err := st.Snapshot()
 	if err != nil {
 		return h, err
 	}
-	defer body.Close()
-	file, ok := body.(interface {
-		io.ReadSeeker
-		Name() string
-	})
-	if !ok {
-		return h, errors.New("the copy of the store cannot be read twice")
-	}
+	defer file.Close()
 	if _, h.Zones, err = store.Examine(file.Name()); err != nil {
 		return h, fmt.Errorf("the store is not fit to be backed up: %w", err)
 	}
@@ -77,7 +70,7 @@ func Write(st *store.Store, h Header, w io.Writer) (Header, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return h, err
 	}
-	h.Index, h.Term, h.Keys, h.Size, h.SHA256 = meta.Index, meta.Term, meta.Entries, size, hex.EncodeToString(sum.Sum(nil))
+	h.Index, h.Term, h.Keys, h.Size, h.SHA256 = file.Meta.Index, file.Meta.Term, file.Meta.Entries, file.Size, hex.EncodeToString(sum.Sum(nil))
 	line, err := json.Marshal(h)
 	if err != nil {
 		return h, err
@@ -87,7 +80,7 @@ func Write(st *store.Store, h Header, w io.Writer) (Header, error) {
 	if _, err := fmt.Fprintf(out, "%s%s\n", magic, line); err != nil {
 		return h, err
 	}
-	if _, err := io.CopyN(out, file, size); err != nil {
+	if _, err := io.CopyN(out, file, file.Size); err != nil {
 		return h, err
 	}
 	_, err = w.Write(all.Sum(nil))
