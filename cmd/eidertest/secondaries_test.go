@@ -269,8 +269,8 @@ func (w *writer) learn(right func(zone map[string]bool) bool) {
 // have been done, or be done later, and is nothing then. Its record is left alone afterwards.
 func (w *writer) step() {
 	text := ""
-	for text == "" || w.left[text] {
-		text = fmt.Sprintf("h%d.zone.test. 300 in a 10.0.0.%d", rand.IntN(50), rand.IntN(4))
+	for text == "" || w.left[text] { // there are always more to draw than are left
+		text = fmt.Sprintf("h%d.zone.test. 300 in a 10.0.0.%d", rand.IntN(50+len(w.left)), rand.IntN(4))
 	}
 	verb, add := "ADD: ", !w.zone[text]
 	if !add {
