@@ -77,7 +77,7 @@ func copyFile(tb testing.TB, s *storetest.Store) (path string) {
 	if err := s.Fold(store.Witness{}); err != nil {
 		tb.Fatal(err)
 	}
-	r, _, _, err := s.Snapshot()
+	r, err := s.Snapshot()
 	if err != nil {
 		tb.Fatal(err)
 	}
