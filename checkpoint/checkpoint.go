@@ -75,7 +75,7 @@ type FSM struct {
 
 	wake    chan struct{} // something was applied; the scheduler should look
 	urgent  chan struct{} // more than FoldChanges are waiting
-	rotten  chan error    // what is wrong with the store's file, which is to be written anew
+	rotten  chan struct{} // who read the store's file found it damaged
 	done    chan struct{} // closed by Close
 	stopped sync.WaitGroup
 	closing sync.Once
@@ -125,8 +125,8 @@ func New(st *store.Store, o Options) (*FSM, error) {
 	}
 	f := &FSM{
 		store: st, options: o, log: o.Log,
-		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
-		done: make(chan struct{}), folded: make(chan struct{}), rotten: make(chan error, 1),
+		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), rotten: make(chan struct{}, 1),
+		done: make(chan struct{}), folded: make(chan struct{}),
 	}
 	if err := f.removeLeftovers(); err != nil {
 		return nil, err

@@ -284,30 +284,7 @@ func TestRottenCheckpointIsNotGiven(t *testing.T) {
 	from, to := newMachine(t, Options{Keep: func(_ string, why error) { kept <- why }}), newMachine(t, Options{})
 	from.fill(t)
 	takeSnapshot(t, from, 3)
-	b, err := os.ReadFile(from.store.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(from.store.Path, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	address, found := []byte{192, 0, 2, 1}, 0
-	for at := 0; ; at++ {
-		i := bytes.Index(b[at:], address)
-		if i < 0 {
-			break
-		}
-		at += i
-		found++
-		if _, err := f.WriteAt([]byte{191}, int64(at)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if found == 0 {
-		t.Fatal("the record is not found in the file")
-	}
+	storetest.Rot(t, from.store.Path, []byte{192, 0, 2, 1})
 	if _, _, err := from.Snapshots().Open(ownID); !errors.Is(err, store.ErrDamaged) {
 		t.Fatalf("a rotten checkpoint was given: %v", err)
 	}
@@ -321,6 +298,9 @@ func TestRottenCheckpointIsNotGiven(t *testing.T) {
 	}
 	if err := from.Checkpoint(); err != nil { // waits for it
 		t.Fatal(err)
+	}
+	if err := from.lookAgain(); err != nil { // for who says late that the file that was there before is damaged
+		t.Errorf("the new file is taken for damaged, too: %v", err)
 	}
 	if err := copySnapshot(t, from, to, nil); err != nil {
 		t.Fatal(err)

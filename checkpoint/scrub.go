@@ -29,7 +29,8 @@ func (f *FSM) scrub() {
 		select {
 		case <-tick.C:
 			err = f.store.Scrub(ctx)
-		case err = <-f.rotten:
+		case <-f.rotten:
+			err = f.lookAgain()
 		case <-f.done:
 			return
 		}
@@ -39,16 +40,33 @@ func (f *FSM) scrub() {
 	}
 }
 
-// Rotten is told what reading the store's file came to: if it is damaged (store.ErrDamaged), it is written anew in the background. It does not
-// wait, any goroutine may call it.
+// Rotten is told what reading the store's file came to: if it is damaged (store.ErrDamaged), it is looked at once more and written anew, in the
+// background. It does not wait, any goroutine may call it.
 func (f *FSM) Rotten(err error) {
-	if !errors.Is(err, store.ErrDamaged) {
-		return
+	if errors.Is(err, store.ErrDamaged) {
+		signal(f.rotten)
 	}
-	select {
-	case f.rotten <- err:
-	default: // it is to be written anew as it is
+}
+
+// lookAgain reads the store's file whole: who found damage may have read the file that was there before.
+func (f *FSM) lookAgain() error {
+	c, err := f.wholeCopy()
+	if err != nil {
+		return err
 	}
+	return c.Close()
+}
+
+// wholeCopy copies the store's file and reads the copy whole. It is ErrDamaged if the file has rotted.
+func (f *FSM) wholeCopy() (*store.Copy, error) {
+	c, err := f.store.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := store.Verify(c.Name()); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // rewrite puts a file written from memory in the place of a damaged one.

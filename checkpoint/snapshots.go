@@ -51,20 +51,15 @@ func (s *Snapshots) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	if id != ownID {
 		return s.openReceived(id)
 	}
-	c, err := s.fsm.store.Snapshot()
+	c, err := s.fsm.wholeCopy()
 	if err != nil {
 		s.fsm.Rotten(err)
 		return nil, nil, fmt.Errorf("open the checkpoint as a snapshot: %w", err)
 	}
-	_, err = store.Verify(c.Name())
-	var meta *raft.SnapshotMeta
-	if err == nil {
-		meta, err = snapshotMeta(ownID, c.Meta)
-	}
+	meta, err := snapshotMeta(ownID, c.Meta)
 	if err != nil {
 		c.Close()
-		s.fsm.Rotten(err)
-		return nil, nil, fmt.Errorf("open the checkpoint as a snapshot: %w", err)
+		return nil, nil, err
 	}
 	meta.Size = c.Size
 	s.fsm.stats.snapshotsOut.Add(1)

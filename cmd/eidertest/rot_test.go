@@ -12,6 +12,7 @@ import (
 
 	"github.com/eider-dns/eider/cmd/eidertest"
 	"github.com/eider-dns/eider/store"
+	"github.com/eider-dns/eider/store/storetest"
 )
 
 // Bits of store.db flip under a running node, which finds it, keeps the file for whoever looks for the cause, writes it anew from
@@ -26,7 +27,7 @@ func TestStoreRotsWhileRunning(t *testing.T) {
 			return m.Rcode == dns.RcodeSuccess && len(m.Answer) == 1 && strings.Contains(m.Answer[0].String(), rotText)
 		})
 		must(t, err)
-		rot(t, n)
+		storetest.Rot(t, storeFile(n), []byte(rotText))
 		must(t, eidertest.Until("it is written anew", func() bool { return figure(t, n, "eider_store_rewrites_total") >= 1 }))
 		if figure(t, n, "eider_files_set_aside") != 1 || asides(t, n, "store.db") != 1 {
 			t.Error("the damaged file is not kept, or not told of")
@@ -66,7 +67,7 @@ func TestRottenLeaderHelpsAWipedNode(t *testing.T) {
 	must(t, os.RemoveAll(wiped.DataDir))
 	for _, n := range others {
 		awaitInFile(t, n)
-		rot(t, n)
+		storetest.Rot(t, storeFile(n), []byte(rotText))
 	}
 	must(t, wiped.Start())
 	waitData(t, wiped, "rots.zone.test.", dns.TypeTXT, `"`+rotText+`"`)
@@ -78,7 +79,7 @@ func TestRottenLeaderHelpsAWipedNode(t *testing.T) {
 	}
 }
 
-// rotText is text of a record that rot finds in the file.
+// rotText is text of a record that storetest.Rot finds in the file.
 const rotText = "this text is looked for in the file"
 
 func storeFile(n *eidertest.Node) string { return filepath.Join(n.DataDir, "store.db") }
@@ -91,23 +92,4 @@ func awaitInFile(t *testing.T, n *eidertest.Node) {
 		var s status
 		return err == nil && bytes.Contains(b, []byte(rotText)) && n.Get("/v1/status", &s) == nil && s.Checkpointed == s.Applied
 	}))
-}
-
-// rot flips a bit of rotText in the node's file, in each copy of it: pages of before are in the file, too.
-func rot(t *testing.T, n *eidertest.Node) {
-	t.Helper()
-	b, err := os.ReadFile(storeFile(n))
-	must(t, err)
-	f, err := os.OpenFile(storeFile(n), os.O_RDWR, 0)
-	must(t, err)
-	for at := 0; ; at++ {
-		i := bytes.Index(b[at:], []byte(rotText))
-		if i < 0 {
-			break
-		}
-		at += i
-		_, err := f.WriteAt([]byte{b[at] ^ 4}, int64(at))
-		must(t, err)
-	}
-	must(t, f.Close())
 }

@@ -5,7 +5,9 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -52,6 +54,35 @@ func Reopen(tb testing.TB, path string) *store.Store {
 		tb.Fatal(err)
 	}
 	return s
+}
+
+// Rot flips a bit of text wherever it stands in the file at path, in pages of before, too. It must stand there.
+func Rot(tb testing.TB, path string, text []byte) {
+	tb.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer f.Close()
+	found := false
+	for at := 0; ; at++ {
+		i := bytes.Index(b[at:], text)
+		if i < 0 {
+			break
+		}
+		at += i
+		found = true
+		if _, err := f.WriteAt([]byte{b[at] ^ 4}, int64(at)); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if !found {
+		tb.Fatalf("%q is not in %s", text, path)
+	}
 }
 
 // Apply applies changes as the next log entry.
