@@ -214,7 +214,7 @@ func arrange(app *cli.App, args []string) []string {
 		found, commands = commands[i], commands[i].Subcommands
 		at++
 	}
-	if found == nil || len(found.Subcommands) > 0 {
+	if found == nil || len(found.Subcommands) > 0 && len(found.Flags) == 0 { // a group of commands alone
 		return args
 	}
 	flags, rest := splitFlags(found.Flags, args[at:])

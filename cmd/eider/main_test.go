@@ -57,6 +57,8 @@ func TestArrange(t *testing.T) {
 		{"a value with =", "eider record add x --ttl=5 A 192.0.2.1", "eider record add --ttl=5 x A 192.0.2.1"},
 		{"what looks like a flag and is none stays", "eider record add x TXT -all", "eider record add x TXT -all"},
 		{"nothing is moved behind --", "eider record add x TXT -- --json", "eider record add x TXT -- --json"},
+		{"a command that has commands and flags", "eider backup FILE -c f.json", "eider backup -c f.json FILE"},
+		{"and its command", "eider backup verify FILE --json", "eider backup verify --json FILE"},
 		{"a verb that is not known", "eider record bogus --json", "eider record bogus --json"},
 		{"help of a command", "eider help record add", "eider record add --help"},
 		{"nothing", "eider", "eider"},
