@@ -102,7 +102,7 @@ chaos-mutants: ## break the nodes on purpose, one way after another: every run m
 bench: build ## measure real nodes, and queries beside NSD, Knot and BIND; about 35 minutes
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider
 
-overload: build ## attack three nodes for a minute while another client asks
+overload: build ## attack three nodes for two minutes while another client asks
 	$(GO) run ./cmd/eider-bench -eider $(BIN)/eider -only overload
 
 conformance: build ## ask Eider, NSD, Knot and BIND 300,000 random questions about 3,000 random zones (5 to 10 min)

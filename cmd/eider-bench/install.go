@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"fmt"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -72,16 +68,6 @@ func (s *session) install(c *eidertest.Cluster, last string) error {
 
 // snapshotsIn is how many snapshots a node took from others since its start.
 func snapshotsIn(n *eidertest.Node) (int, error) {
-	r, err := http.Get("http://" + n.HTTP + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer r.Body.Close()
-	in := bufio.NewScanner(r.Body)
-	for in.Scan() {
-		if v, ok := strings.CutPrefix(in.Text(), `eider_raft_snapshots_total{direction="in"} `); ok {
-			return strconv.Atoi(v)
-		}
-	}
-	return 0, fmt.Errorf("node %s counts no snapshots in its metrics: %w", n.ID, in.Err())
+	v, err := n.Figure(`eider_raft_snapshots_total{direction="in"}`)
+	return int(v), err
 }

@@ -33,7 +33,7 @@ var benches = []bench{
 	{"transfers", "a zone of a million records by AXFR from a follower while it changes, and beside Knot and BIND", transfers},
 	{"updates", "DNS UPDATEs over TCP at three nodes, beside Knot and BIND alone", updates},
 	{"memory", "what a node with a million names holds of memory, and when", memoryBench},
-	{"overload", "a minute of attack on the leader, from one prefix", overload},
+	{"overload", "two minutes of attack on the leader, from one prefix", overload},
 	{"queries", "queries beside other servers: CPU time, rates, latencies, memory", queries},
 }
 

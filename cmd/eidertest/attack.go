@@ -2,11 +2,13 @@ package eidertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -15,19 +17,26 @@ import (
 const (
 	attackPrefix  = "127.0.9." // all clients of the attack; Linux has all of 127.0.0.0/8
 	attackSockets = 8          // that packets come from, so that each worker gets some
-	attackClients = 200        // addresses that connections come from
+	attackClients = 200        // addresses that connections come from: 12,800 connections at the default tcp_per_client
 	attackPackets = 4096       // different ones
-	attackReopen  = time.Second
+	// attackOpeners is how many connections are being made at a time: with thousands of
+	// goroutines that can run, those of the control client would wait for all of them.
+	attackOpeners = 64
+	attackPause   = 10 * time.Millisecond // after a connection that could not be made
 )
 
 // attack floods one node from one prefix: random packets over UDP as fast as they can be
-// sent, and connections that say nothing or part of a question.
+// sent, and connections that say nothing or part of a question, opened again as soon as the
+// node closes them.
 type attack struct {
 	node *Node
 	zone string
+	fail context.CancelCauseFunc // ends it all
 
-	packets, opened, open, most atomic.Int64
-	running                     sync.WaitGroup
+	packets, opened atomic.Int64
+	held            []atomic.Pointer[net.TCPConn] // of each hold
+	openers         chan struct{}                 // each opening one holds a place
+	running         sync.WaitGroup
 }
 
 // start attacks until ctx ends; then running is done.
@@ -51,6 +60,7 @@ func (a *attack) start(ctx context.Context, connections int) error {
 			c.Close()
 		}
 	})
+	a.held, a.openers = make([]atomic.Pointer[net.TCPConn], connections), make(chan struct{}, attackOpeners)
 	for i := range connections {
 		a.running.Go(func() { a.hold(ctx, i) })
 	}
@@ -77,25 +87,54 @@ func (a *attack) randomPackets(rnd *rand.Rand) [][]byte {
 	return out
 }
 
-// hold keeps a connection open, one of four kinds, and opens it again when the node closes it.
+// hold keeps a connection open, one of four kinds, and opens it again at once when the node closes it.
 func (a *attack) hold(ctx context.Context, i int) {
 	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(fmt.Sprint(attackPrefix, 1+i%attackClients))}}
 	part := [][]byte{nil, {0}, {0, 40}, {0, 40, 1, 2, 0, 0, 0, 1, 0, 0}}[i%4]
 	for ctx.Err() == nil {
-		if c, err := d.DialContext(ctx, "tcp", a.node.Query); err == nil {
-			a.opened.Add(1)
-			for now, most := a.open.Add(1), a.most.Load(); now > most && !a.most.CompareAndSwap(most, now); most = a.most.Load() {
+		a.openers <- struct{}{}
+		c, err := d.DialContext(ctx, "tcp", a.node.Query)
+		<-a.openers
+		switch {
+		case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE): // the Go runtime has raised the soft limit already
+			a.fail(fmt.Errorf("the attack needs more descriptors than this process may have (ulimit -Hn): %w", err))
+			return
+		case err != nil:
+			select {
+			case <-ctx.Done():
+			case <-time.After(attackPause):
 			}
-			stop := context.AfterFunc(ctx, func() { c.Close() })
-			_, _ = c.Write(part)
-			_, _ = c.Read(make([]byte, 1)) // until the node closes it
-			stop()
-			c.Close()
-			a.open.Add(-1)
+			continue
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(attackReopen):
-		}
+		a.opened.Add(1)
+		a.held[i].Store(c.(*net.TCPConn))
+		stop := context.AfterFunc(ctx, func() { c.Close() })
+		_, _ = c.Write(part)
+		_, _ = c.Read(make([]byte, 1)) // until the node closes it
+		stop()
+		a.held[i].Store(nil)
+		c.Close()
 	}
+}
+
+// halfOpen counts the connections that the node has not closed, by a look at each socket: when
+// hold gets to know of it depends on who else wants the processors.
+func (a *attack) halfOpen() (n int) {
+	for i := range a.held {
+		c := a.held[i].Load()
+		if c == nil {
+			continue
+		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			continue
+		}
+		_ = raw.Control(func(fd uintptr) {
+			_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			if errors.Is(err, syscall.EAGAIN) { // neither an end nor a reset
+				n++
+			}
+		})
+	}
+	return n
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 	controlUDP     = 100          // questions a second
 	controlTCP     = 10           // the same, each over a connection of its own
 	sampleEvery    = 100 * time.Millisecond
+	countEvery     = 5 // samples, for connections
 	// restFiles are descriptors that may come and go by themselves: connections between
 	// nodes, and of those who ask for their state.
 	restFiles = 8
@@ -26,15 +28,27 @@ const (
 // Overload is what was seen of a cluster while its leader was attacked.
 type Overload struct {
 	Seconds     float64
-	Packets     int // sent by the attack over UDP
-	Connections int // it made
-	HalfOpen    int // most at a time
+	Packets     int  // sent by the attack over UDP
+	Connections int  // it made
+	HalfOpen    Held // connections the attackers had and the node had not closed
+	AtNode      Held // those the node counts, of all clients
 	UDP, TCP    Answers
 	TermBefore  uint64
 	TermAfter   uint64
 	Leader      string // the one attacked
 	LeaderAfter string
 	Nodes       []Resources
+}
+
+// Held is how many connections were open at a time.
+type Held struct{ Median, Most int }
+
+func held(samples []int) (h Held) {
+	if len(samples) > 0 {
+		slices.Sort(samples)
+		h = Held{samples[len(samples)/2], samples[len(samples)-1]}
+	}
+	return h
 }
 
 // Answers counts the questions of the control client.
@@ -51,9 +65,9 @@ type Resources struct {
 }
 
 // Overload attacks the leader of a cluster for d: random packets over UDP, about names in
-// zone, and so many half-open connections over TCP, all from one prefix. Meanwhile a client
-// of another prefix asks for the A record of name. The nodes are given time to come to
-// rest afterwards. It needs Linux.
+// zone, and so many half-open connections over TCP at a time, if the node lets them be, all
+// from one prefix. Meanwhile a client of another prefix asks for the A record of name. The
+// nodes are given time to come to rest afterwards. It needs Linux.
 func (c *Cluster) Overload(zone, name string, connections int, d time.Duration) (*Overload, error) {
 	var o Overload
 	node, err := c.leaderNode(&o.Leader, &o.TermBefore)
@@ -67,10 +81,10 @@ func (c *Cluster) Overload(zone, name string, connections int, d time.Duration) 
 		}
 		o.Nodes = append(o.Nodes, r)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
 	begin := time.Now()
-	a := attack{node: node, zone: zone}
+	a := attack{node: node, zone: zone, fail: cancel}
 	if err := a.start(ctx, connections); err != nil {
 		return nil, err
 	}
@@ -81,13 +95,16 @@ func (c *Cluster) Overload(zone, name string, connections int, d time.Duration) 
 	if err != nil {
 		return nil, err
 	}
-	c.sample(begin.Add(d), &o)
+	err = c.sample(ctx, begin.Add(d), &a, &o)
 	_ = probe.Stop() // what was lost is counted
-	cancel()
+	cancel(nil)
 	o.UDP, o.TCP = Answers{probe.Sent, probe.Right}, <-tcp
 	o.Seconds = time.Since(begin).Seconds()
 	a.running.Wait()
-	o.Packets, o.Connections, o.HalfOpen = int(a.packets.Load()), int(a.opened.Load()), int(a.most.Load())
+	o.Packets, o.Connections = int(a.packets.Load()), int(a.opened.Load())
+	if err != nil {
+		return &o, err
+	}
 	if _, err = c.leaderNode(&o.LeaderAfter, &o.TermAfter); err != nil {
 		return &o, err
 	}
@@ -111,18 +128,31 @@ func (c *Cluster) leaderNode(id *string, term *uint64) (found *Node, err error) 
 	return found, err
 }
 
-// sample notes the most that each node takes until the deadline.
-func (c *Cluster) sample(deadline time.Time, o *Overload) {
+// sample notes until the deadline how many connections are held, and the most that each node takes.
+func (c *Cluster) sample(ctx context.Context, deadline time.Time, a *attack, o *Overload) error {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
-	for time.Now().Before(deadline) {
-		<-tick.C
+	var half, node []int
+	for i := 0; time.Now().Before(deadline); i++ {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+		if i%countEvery == 0 {
+			half = append(half, a.halfOpen())
+			if n, err := a.node.Figure("eider_dns_tcp_connections"); err == nil { // or it has no time for us
+				node = append(node, int(n))
+			}
+		}
 		for i, n := range c.Nodes {
 			if memory, files, err := n.resources(); err == nil {
 				o.Nodes[i].MemoryMost, o.Nodes[i].FilesMost = max(o.Nodes[i].MemoryMost, memory), max(o.Nodes[i].FilesMost, files)
 			}
 		}
 	}
+	o.HalfOpen, o.AtNode = held(half), held(node)
+	return nil
 }
 
 // rest waits until each node has as many descriptors open as before.

@@ -3,6 +3,7 @@ package eidertest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -88,6 +90,23 @@ func (n *Node) Get(path string, v any) error {
 		return fmt.Errorf("GET %s: %s: %s", path, r.Status, bytes.TrimSpace(b))
 	}
 	return json.Unmarshal(b, v)
+}
+
+// Figure is a metric of the node by its name and labels, as /metrics writes them.
+func (n *Node) Figure(name string) (float64, error) {
+	client := http.Client{Timeout: 5 * time.Second}
+	r, err := client.Get("http://" + n.HTTP + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	s := bufio.NewScanner(r.Body)
+	for s.Scan() {
+		if value, ok := strings.CutPrefix(s.Text(), name+" "); ok {
+			return strconv.ParseFloat(value, 64)
+		}
+	}
+	return 0, fmt.Errorf("/metrics of node %s has no %s: %w", n.ID, name, cmp.Or(s.Err(), io.EOF))
 }
 
 // Run runs the eider binary with a command's arguments, in the cluster's folder.
