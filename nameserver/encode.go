@@ -75,7 +75,8 @@ func (m *message) records(e *lookup.Entry, section int) bool {
 		return m.record(&owner, record.TypeCNAME, e.TTL, e.Target)
 	}
 	if !e.OnlySigs {
-		for it := e.Set.Data(); it.Next(); {
+		it := e.Set.Data()
+		for it.Next() {
 			if !m.record(&owner, e.Type, e.TTL, it.RData()) {
 				return false
 			}
@@ -83,7 +84,8 @@ func (m *message) records(e *lookup.Entry, section int) bool {
 		}
 	}
 	if e.Sigs {
-		for it := e.Set.Sigs(); it.Next(); {
+		it := e.Set.Sigs()
+		for it.Next() {
 			if !m.record(&owner, record.TypeRRSIG, e.TTL, it.RData()) {
 				return false
 			}

@@ -325,3 +325,40 @@ func TestNoReplyIsLargerThanAsked(t *testing.T) {
 		t.Errorf("%d whole, %d cut: the boundary was not met", whole, cut)
 	}
 }
+
+// A name is written whole once, then as a pointer to where it stands, and to no place that
+// is written again or that no pointer reaches.
+func TestNamesPointBack(t *testing.T) {
+	const wire, root = "\x03ns1\x07example\x03org\x00", "\x00"
+	rows := []struct {
+		rule  string
+		name  string
+		at    int // octets before the first
+		erase bool
+		again string
+	}{
+		{"the same memory", wire, 100, false, "\xc0\x64"},
+		{"what is written again is forgotten", wire, 100, true, wire},
+		{"a pointer has 14 bits", wire, maxPointer + 1, false, wire},
+		{"the root is shorter than a pointer", root, 100, false, root},
+	}
+	for _, row := range rows {
+		t.Run(row.rule, func(t *testing.T) {
+			c := names{seeded: true}
+			wire := []byte(row.name)
+			b := c.append(make([]byte, row.at), wire)
+			if got := string(b[row.at:]); got != row.name {
+				t.Fatalf("first %q", got)
+			}
+			if row.erase {
+				b = b[:row.at]
+				c.forget(row.at)
+			}
+			start := len(b)
+			b = c.append(b, wire)
+			if got := string(b[start:]); got != row.again {
+				t.Errorf("again %q, want %q", got, row.again)
+			}
+		})
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"unsafe"
 
 	"github.com/eider-dns/eider/store/record"
 )
@@ -52,7 +53,7 @@ func newIndexer() *indexer {
 	return x
 }
 
-var emptyBucket = make(bucket, headSize(0))
+var emptyBucket = newBucket(0, 0)
 
 // freeze ends a turn: what it gives never changes again.
 func (x *indexer) freeze() names {
@@ -250,8 +251,8 @@ func (x *indexer) set(b uint32, p bucket) {
 		*c = &copied
 	}
 	slot := &(*c).buckets[b%chunkSize]
-	x.size += len(p) - len(*slot)
-	*slot = p
+	x.size += len(p) - len(bucketAt(*slot))
+	*slot = unsafe.SliceData(p)
 }
 
 // balance splits and joins buckets until their mean size is right again. Each step pays with
@@ -327,11 +328,13 @@ func (p bucket) keyOf(i int) []byte {
 
 // newBucket makes room for entries of so many octets, each padded.
 func newBucket(count, size int) bucket {
-	if headSize(count)+size > maxBucket {
+	size += headSize(count)
+	if size > maxBucket {
 		panic("store: a bucket of the names index is full, against all odds")
 	}
-	p := make(bucket, headSize(count)+size)
+	p := make(bucket, size)
 	binary.LittleEndian.PutUint16(p, uint16(count))
+	binary.LittleEndian.PutUint16(p[2:], uint16(size/slotUnit))
 	return p
 }
 

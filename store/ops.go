@@ -147,10 +147,12 @@ func (b *batchState) find(z *zoneState, name []byte, t record.Type) (set record.
 // unpack takes a set apart into setData and setSigs.
 func (b *batchState) unpack(set record.Set) {
 	b.setData, b.setSigs = b.setData[:0], b.setSigs[:0]
-	for it := set.Data(); it.Next(); {
+	it := set.Data()
+	for it.Next() {
 		b.setData = append(b.setData, it.RData())
 	}
-	for it := set.Sigs(); it.Next(); {
+	it = set.Sigs()
+	for it.Next() {
 		b.setSigs = append(b.setSigs, it.RData())
 	}
 }

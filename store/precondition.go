@@ -86,7 +86,8 @@ func (b *batchState) rrset(z *zoneState, name []byte, t record.Type) (data [][]b
 	if t == record.TypeRRSIG {
 		for _, key := range b.sets(z, name) {
 			val, _ := b.tree.get(key)
-			for it := record.Set(val).Sigs(); it.Next(); {
+			it := record.Set(val).Sigs()
+			for it.Next() {
 				data = append(data, it.RData())
 			}
 		}

@@ -26,7 +26,8 @@ type nsec3Params struct {
 
 // read takes the first chain of an NSEC3PARAM set that can be served.
 func (p *nsec3Params) read(set record.Set) bool {
-	for it := set.Data(); it.Next(); {
+	it := set.Data()
+	for it.Next() {
 		d := it.RData()
 		if len(d) < 5 || len(d) != 5+int(d[4]) || d[0] != 1 || d[1] != 0 { // SHA-1, no flags (RFC 5155 section 4.1.2)
 			continue
@@ -41,7 +42,8 @@ func (p *nsec3Params) read(set record.Set) bool {
 
 // of tells whether an NSEC3 set is of this chain.
 func (p *nsec3Params) of(set record.Set) bool {
-	for it := set.Data(); it.Next(); {
+	it := set.Data()
+	for it.Next() {
 		d := it.RData()
 		if len(d) >= 5+len(p.salt) && d[0] == 1 && binary.BigEndian.Uint16(d[2:]) == p.iterations &&
 			int(d[4]) == len(p.salt) && bytes.Equal(d[5:5+len(p.salt)], p.salt) {

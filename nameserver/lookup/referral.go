@@ -15,7 +15,8 @@ func (a *Answer) refer(r Reader, q *Question, ns record.Set, cut, hops int) {
 			a.proveNoData(r, q, cut)
 		}
 	}
-	for it := ns.Data(); it.Next(); {
+	it := ns.Data()
+	for it.Next() {
 		a.glue(r, q, it.RData(), cut)
 	}
 }

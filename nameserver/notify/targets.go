@@ -157,7 +157,8 @@ func (s *Sender) targets(view View, zone record.Zone, soa []byte) []Target {
 	if ns == nil || err != nil {
 		return out
 	}
-	for it := ns.Data(); it.Next(); {
+	it := ns.Data()
+	for it.Next() {
 		name, _, err := record.NameFromWire(it.RData())
 		if err != nil || name.Equal(primary) {
 			continue
@@ -172,7 +173,8 @@ func (s *Sender) targets(view View, zone record.Zone, soa []byte) []Target {
 			if set == nil {
 				continue
 			}
-			for it := set.Data(); it.Next() && len(out) < MaxTargets; {
+			it := set.Data()
+			for it.Next() && len(out) < MaxTargets {
 				addr, ok := netip.AddrFromSlice(it.RData())
 				to := netip.AddrPortFrom(addr.Unmap(), dnsPort)
 				if ok && !s.passes(to) && !slices.ContainsFunc(out, func(t Target) bool { return t.Addr == to }) {

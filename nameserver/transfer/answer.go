@@ -44,7 +44,8 @@ func (a *answering) whole(view View, zone uint32, apexKey []byte, soa record.Set
 
 func (a *answering) rrset(owner []byte, t record.Type, set record.Set) error {
 	ttl := set.TTL()
-	for it := set.Data(); it.Next(); {
+	it := set.Data()
+	for it.Next() {
 		if err := a.record(rrOf{owner, t, ttl, it.RData()}); err != nil {
 			return err
 		}
@@ -52,7 +53,8 @@ func (a *answering) rrset(owner []byte, t record.Type, set record.Set) error {
 	if set.SigCount() == 0 {
 		return nil
 	}
-	for it := set.Sigs(); it.Next(); {
+	it = set.Sigs()
+	for it.Next() {
 		if err := a.record(rrOf{owner, record.TypeRRSIG, ttl, it.RData()}); err != nil {
 			return err
 		}

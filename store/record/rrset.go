@@ -111,9 +111,10 @@ func (v Set) body() []byte {
 	return v[setHeader+1+int(v[setHeader]):]
 }
 
-// RDatas walks over rdata; it is a value and never allocates.
+// RDatas walks over rdata; it is a value and never allocates. Declared in the head of a loop it would be copied each time round.
 //
-//	for it := set.Data(); it.Next(); {
+//	it := set.Data()
+//	for it.Next() {
 //		use(it.RData())
 //	}
 type RDatas struct {
@@ -191,10 +192,12 @@ func (v Set) Check() error {
 // RRset takes v apart. The rdata are parts of v.
 func (v Set) RRset(lower Name, t Type) RRset {
 	s := RRset{Owner: v.Owner(lower), Type: t, TTL: v.TTL()}
-	for it := v.Data(); it.Next(); {
+	it := v.Data()
+	for it.Next() {
 		s.Data = append(s.Data, it.RData())
 	}
-	for it := v.Sigs(); it.Next(); {
+	it = v.Sigs()
+	for it.Next() {
 		s.Sigs = append(s.Sigs, it.RData())
 	}
 	return s
