@@ -14,6 +14,9 @@ const (
 	settleShare = 4
 	// settleFold is how many keys one fold writes when it is worth it by itself: bbolt holds every page they are in twice.
 	settleFold = 50_000
+	// settleLoad is from how many keys on memory is put in order while changes go on: below, what would be given back is taken again
+	// within seconds, page by page, each of which the kernel clears, and what there is of garbage is bounded by the collector.
+	settleLoad = 500_000
 )
 
 // settle puts the memory of a large store in order once much of it was written anew: what loads and folds have left behind is given
@@ -21,11 +24,11 @@ const (
 // asked for at random, and over a hundred megabytes most looks at memory would wait for a walk through the page tables
 // before; where the operator has said "never" there are none. It takes two collections and 0.1 s for 100 MB, on a goroutine nobody waits for.
 //
-// A load that goes on is left alone until there is twice as much: calm says that nothing waits to be folded.
+// A load that goes on is left alone until there is much, and twice as much: calm says that nothing waits to be folded.
 func (s *Store) settle(root *node, keys, written int, calm bool) {
 	s.unsettled += written
 	due := calm && (written >= settleFold || s.unsettled >= max(settleFrom, keys/settleShare))
-	if keys < settleFrom || !due && keys < 2*s.settledAt {
+	if keys < settleFrom || !due && keys < max(settleLoad, 2*s.settledAt) {
 		return
 	}
 	s.unsettled, s.settledAt = 0, keys
