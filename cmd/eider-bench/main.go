@@ -96,6 +96,11 @@ func (s *session) all(only string) error {
 	}
 	s.figures = map[string]any{}
 	s.note("machine", "%d cores, %s/%s, load %s; nodes and clients share its cores and disk", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, loadAverage())
+	syncs, err := s.disk()
+	if err != nil {
+		return err
+	}
+	s.note("sync of the disk", "%s", spread(syncs))
 	for _, b := range benches {
 		if only != "" && !slices.Contains(strings.Split(only, ","), b.name) {
 			continue
