@@ -1,6 +1,10 @@
 package nameserver
 
-import "github.com/eider-dns/eider/store/record"
+import (
+	"encoding/binary"
+
+	"github.com/eider-dns/eider/store/record"
+)
 
 const (
 	// maxSuffixes is how many names later ones of the same message can point to. It
@@ -16,41 +20,35 @@ const (
 type names struct {
 	n      int
 	seeded bool // the question's name is among them
-	sign   [maxSuffixes]uint32
+	hash   [maxSuffixes]uint32
 	at     [maxSuffixes]uint16
 
-	// The last names written, and where: the owner of glue is the rdata of an NS before it, in the same memory.
+	// The last of them that are whole names, by where they were in memory: the owner of glue is the rdata of an NS before it,
+	// in the same place. They are in hash and at, too, so what is written does not depend on memory.
 	wholes int
 	whole  [maxWhole]struct {
 		wire *byte
 		at   uint16
 	}
 
-	// Of the name at hand: where its labels start, and the sign of each suffix. They
+	// Of the name at hand: where its labels start, and the hash of each suffix. They
 	// are here since on the stack they would be cleared for every name.
 	starts [record.MaxName/2 + 1]uint8
-	signs  [record.MaxName/2 + 1]uint32
+	hashes [record.MaxName/2 + 1]uint32
 }
 
-// split fills in starts and signs and gives the number of labels.
+// split fills in starts and hashes and gives the number of labels.
 func (c *names) split(wire []byte) (labels int) {
-	end := 0
-	for wire[end] != 0 {
-		c.starts[labels] = uint8(end)
+	for i := 0; wire[i] != 0; i += int(wire[i]) + 1 {
+		c.starts[labels] = uint8(i)
 		labels++
-		end += int(wire[end]) + 1
 	}
-	for l, at := range c.starts[:labels] {
-		c.signs[l] = signOf(wire[at:], end-int(at))
+	h := uint64(hashSeed)
+	for l := labels - 1; l >= 0; l-- {
+		h = hashLabel(h, wire[c.starts[l]:])
+		c.hashes[l] = uint32(h)
 	}
 	return labels
-}
-
-// signOf tells most names apart: by their length in octets, and of the first label, which b starts with, the first
-// octet, one in the middle and the last, letter case aside. Whether two are the same says equalAt.
-func signOf(b []byte, length int) uint32 {
-	n := b[0]
-	return uint32(length)<<24 | uint32(b[1])<<16 | uint32(b[n/2+1])<<8 | uint32(b[n]) | 0x202020
 }
 
 func (c *names) reset() { c.n, c.wholes, c.seeded = 0, 0, false }
@@ -63,9 +61,9 @@ func (c *names) forget(at int) {
 	c.wholes = 0
 }
 
-// note remembers where a name was written; the oldest gives way.
-func (c *names) note(wire []byte, at int) {
-	if at <= maxPointer {
+// note remembers where a name stands that is known whole; the oldest gives way.
+func (c *names) note(known bool, wire []byte, at int) {
+	if known {
 		w := &c.whole[c.wholes%maxWhole]
 		w.wire, w.at = &wire[0], uint16(at)
 		c.wholes++
@@ -84,30 +82,31 @@ func (c *names) append(b, wire []byte) []byte {
 			return append(b, 0xc0|byte(w.at>>8), byte(w.at))
 		}
 	}
-	start := len(b)
 	if !c.seeded {
 		c.seeded = true
 		c.seed(b)
 	}
 	labels := c.split(wire)
+	start, known := len(b), false
 	for l := range labels {
 		at := int(c.starts[l])
-		for i, sign := range c.sign[:c.n] {
-			if sign == c.signs[l] && equalAt(b, int(c.at[i]), wire[at:]) {
+		for i, h := range c.hash[:c.n] {
+			if h == c.hashes[l] && equalAt(b, int(c.at[i]), wire[at:]) {
 				if l == 0 {
-					start = int(c.at[i])
+					start, known = int(c.at[i]), true
 				}
-				c.note(wire, start)
+				c.note(known, wire, start)
 				return append(b, 0xc0|byte(c.at[i]>>8), byte(c.at[i]))
 			}
 		}
 		if len(b) <= maxPointer && c.n < maxSuffixes {
-			c.sign[c.n], c.at[c.n] = c.signs[l], uint16(len(b))
+			c.hash[c.n], c.at[c.n] = c.hashes[l], uint16(len(b))
 			c.n++
+			known = known || l == 0
 		}
 		b = append(b, wire[at:at+1+int(wire[at])]...)
 	}
-	c.note(wire, start)
+	c.note(known, wire, start)
 	return append(b, 0)
 }
 
@@ -116,9 +115,36 @@ func (c *names) seed(b []byte) {
 	labels := c.split(b[headerSize:])
 	keep := min(labels, maxSuffixes/2)
 	for l := range keep {
-		c.sign[keep-1-l], c.at[keep-1-l] = c.signs[l], headerSize+uint16(c.starts[l])
+		c.hash[keep-1-l], c.at[keep-1-l] = c.hashes[l], headerSize+uint16(c.starts[l])
 	}
 	c.n = keep
+}
+
+const (
+	hashSeed  = 0x9e3779b97f4a7c15
+	hashPrime = 0xd6e8feb86659fd93
+	// noCase sets in eight octets the bit in which letters of the two cases differ.
+	noCase = 0x2020202020202020
+)
+
+// hashLabel goes on with the label b starts with, eight octets at a time; letters of both cases count the same.
+func hashLabel(h uint64, b []byte) uint64 {
+	b = b[:1+int(b[0])]
+	for ; len(b) >= 8; b = b[8:] {
+		h = mix(h, binary.LittleEndian.Uint64(b))
+	}
+	switch n := len(b); {
+	case n >= 4:
+		return mix(h, uint64(binary.LittleEndian.Uint32(b))<<32|uint64(binary.LittleEndian.Uint32(b[n-4:])))
+	case n > 0:
+		return mix(h, uint64(b[0])<<16|uint64(b[n/2])<<8|uint64(b[n-1]))
+	}
+	return h
+}
+
+func mix(h, octets uint64) uint64 {
+	h = (h ^ (octets | noCase)) * hashPrime
+	return h ^ h>>32
 }
 
 // equalAt compares the name that stands at b[at:], its pointers followed, with

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	"pgregory.net/rapid"
 
 	"github.com/eider-dns/eider/nameserver/lookup/lookuptest"
 	"github.com/eider-dns/eider/store/record"
@@ -361,4 +362,41 @@ func TestNamesPointBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is written of names does not depend on where they are in memory, decodes to them, and points back.
+func TestNamesDoNotDependOnMemory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		label := rapid.SampledFrom([]string{"a", "A", "ns1", "NS1", "host-a", "host-b", "example", "Example", "a-label-of-more-than-16-octets", "a-label-of-more-than-17-octets"})
+		pool := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) []byte {
+			return []byte(record.MustName(strings.Join(rapid.SliceOfN(label, 0, 5).Draw(t, "labels"), ".") + "."))
+		}), 1, 40).Draw(t, "pool")
+		question := rapid.SampledFrom(pool).Draw(t, "question")
+		begin := append(make([]byte, headerSize), question...)
+		marked, plain := begin, bytes.Clone(begin)
+		var c, copied names
+		var starts []int
+		var want [][]byte
+		for range rapid.IntRange(1, 150).Draw(t, "names") {
+			wire := rapid.SampledFrom(pool).Draw(t, "name")
+			if rapid.IntRange(0, 9).Draw(t, "again") == 0 && len(starts) > 0 { // the last was too much
+				at := starts[len(starts)-1]
+				starts, want = starts[:len(starts)-1], want[:len(want)-1]
+				marked, plain = marked[:at], plain[:at]
+				c.forget(at)
+				copied.forget(at)
+			}
+			starts, want = append(starts, len(marked)), append(want, wire)
+			marked, plain = c.append(marked, wire), copied.append(plain, bytes.Clone(wire))
+		}
+		if !bytes.Equal(marked, plain) {
+			t.Fatalf("from one place in memory\n% x, from others\n% x", marked, plain)
+		}
+		for i, at := range starts {
+			name, end, err := dns.UnpackDomainName(marked, at)
+			if err != nil || !strings.EqualFold(name, record.Name(want[i]).String()) || i+1 < len(starts) && end != starts[i+1] {
+				t.Fatalf("at %d: %q, %v, want %v", at, name, err, record.Name(want[i]))
+			}
+		}
+	})
 }
