@@ -20,7 +20,7 @@ type client struct {
 	from       netip.Addr // set by enter
 	prefix     netip.Prefix
 	group      uint64  // its /24 or /56
-	idle, gone bool    // idle: it waits for a query to be whole
+	idle, gone bool    // idle: it waits for a query to be whole, or for its goroutine to begin
 	prev, next *client // in the list of idle ones
 }
 
@@ -86,6 +86,7 @@ func (l *limiter) enter(c *client) bool {
 	l.prefixes[c.prefix]++
 	l.groups[c.group]++
 	l.all[c] = struct{}{}
+	l.link(c) // idle from the first: its goroutine may be long in coming, and others must not be turned away meanwhile
 	return true
 }
 
@@ -138,12 +139,8 @@ func (l *limiter) wait(c *client, deadline time.Time) bool {
 	if l.draining || c.gone {
 		return false
 	}
-	if l.head.next == nil {
-		l.head.next, l.head.prev = &l.head, &l.head
-	}
-	c.prev, c.next = l.head.prev, &l.head
-	c.prev.next, c.next.prev = c, c
-	c.idle = true
+	l.unlink(c)
+	l.link(c)
 	return c.SetReadDeadline(deadline) == nil
 }
 
@@ -152,6 +149,16 @@ func (l *limiter) busy(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unlink(c)
+}
+
+// link puts a connection that is not in the idle list at its end.
+func (l *limiter) link(c *client) {
+	if l.head.next == nil {
+		l.head.next, l.head.prev = &l.head, &l.head
+	}
+	c.prev, c.next = l.head.prev, &l.head
+	c.prev.next, c.next.prev = c, c
+	c.idle = true
 }
 
 func (l *limiter) unlink(c *client) {

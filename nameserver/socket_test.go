@@ -48,6 +48,16 @@ func serve(t *testing.T, o Options) (*Server, []netip.AddrPort) {
 	return s, s.Addrs()
 }
 
+// until looks again and again whether something holds, for 10 s.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not hold within 10 s that", what)
+		}
+	}
+}
+
 func addressQuery(name string) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion(name, dns.TypeA)
@@ -348,9 +358,7 @@ func TestTCPCaps(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Until it waits again, for the first to be idle the longest for certain.
-		for s.tcp.busyClients() != 0 {
-			runtime.Gosched()
-		}
+		until(t, "no client is busy", func() bool { return s.tcp.busyClients() == 0 })
 	}
 	third := dial(t, addrs[0])
 	if err := ask(third); err != nil {
@@ -435,9 +443,7 @@ func TestTCPEvictionIsFair(t *testing.T) {
 	old := dialFrom(2, 1)
 	for i := range 5 * places {
 		dialFrom(1, byte(1+i))
-		for s.Stats().TCP.Accepted < uint64(i) { // all are taken in, in order
-			runtime.Gosched()
-		}
+		until(t, "all are taken in, in order", func() bool { return s.Stats().TCP.Accepted >= uint64(i) })
 	}
 	if _, err := old.Write(frame(t, addressQuery("www.example.org."))); err != nil {
 		t.Fatal(err)
@@ -447,6 +453,28 @@ func TestTCPEvictionIsFair(t *testing.T) {
 	}
 	if got := s.Stats().TCP; got.Open > places || got.Evicted < 3*places {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// A connection makes room before its goroutine has begun, too: on a busy machine that may be long in coming,
+// and nobody is turned away for one that says nothing.
+func TestTCPRoomBeforeTheFirstWait(t *testing.T) {
+	l := newLimiter(2, 8)
+	var clients []*client
+	for i := range 3 {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		clients = append(clients, &client{Conn: near})
+		if !l.enter(clients[i]) {
+			t.Fatalf("connection %d was turned away", i)
+		}
+	}
+	if got := l.stats(); got.Open != 2 || got.Evicted != 1 || got.Refused != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if l.wait(clients[0], time.Now()) || !l.wait(clients[1], time.Now()) {
+		t.Error("it was not the first that made room")
 	}
 }
 
