@@ -61,13 +61,11 @@ func (c *names) forget(at int) {
 	c.wholes = 0
 }
 
-// note remembers where a name stands that is known whole; the oldest gives way.
-func (c *names) note(known bool, wire []byte, at int) {
-	if known {
-		w := &c.whole[c.wholes%maxWhole]
-		w.wire, w.at = &wire[0], uint16(at)
-		c.wholes++
-	}
+// note remembers where a whole name stands that is in the table; the oldest gives way.
+func (c *names) note(wire []byte, at int) {
+	w := &c.whole[c.wholes%maxWhole]
+	w.wire, w.at = &wire[0], uint16(at)
+	c.wholes++
 }
 
 // append writes a valid uncompressed name with as much of it as possible
@@ -87,26 +85,25 @@ func (c *names) append(b, wire []byte) []byte {
 		c.seed(b)
 	}
 	labels := c.split(wire)
-	start, known := len(b), false
 	for l := range labels {
 		at := int(c.starts[l])
 		for i, h := range c.hash[:c.n] {
 			if h == c.hashes[l] && equalAt(b, int(c.at[i]), wire[at:]) {
 				if l == 0 {
-					start, known = int(c.at[i]), true
+					c.note(wire, int(c.at[i]))
 				}
-				c.note(known, wire, start)
 				return append(b, 0xc0|byte(c.at[i]>>8), byte(c.at[i]))
 			}
 		}
 		if len(b) <= maxPointer && c.n < maxSuffixes {
 			c.hash[c.n], c.at[c.n] = c.hashes[l], uint16(len(b))
 			c.n++
-			known = known || l == 0
+			if l == 0 {
+				c.note(wire, len(b))
+			}
 		}
 		b = append(b, wire[at:at+1+int(wire[at])]...)
 	}
-	c.note(known, wire, start)
 	return append(b, 0)
 }
 
@@ -162,26 +159,9 @@ func equalAt(b []byte, at int, wire []byte) bool {
 		if n == 0 {
 			return true
 		}
-		if x, y := b[at:at+n+1], wire[i:i+n+1]; string(x) != string(y) && !equalFold(x, y) {
+		if x, y := b[at:at+n+1], wire[i:i+n+1]; string(x) != string(y) && !record.EqualFold(x, y) {
 			return false
 		}
 		at, i = at+n+1, i+n+1
 	}
-}
-
-// equalFold compares two strings of one length, letter case aside.
-func equalFold(x, y []byte) bool {
-	for k, c := range x {
-		if d := y[k]; c != d && fold(c) != fold(d) {
-			return false
-		}
-	}
-	return true
-}
-
-func fold(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + ('a' - 'A')
-	}
-	return c
 }

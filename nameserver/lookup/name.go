@@ -111,23 +111,3 @@ func wireKeyLen(key []byte) int {
 	}
 	return n
 }
-
-// equalFold compares two names in wire form without regard to ASCII case.
-func equalFold(a, b []byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i, c := range a {
-		if d := b[i]; c != d && lower(c) != lower(d) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + ('a' - 'A')
-	}
-	return c
-}

@@ -44,9 +44,7 @@ func TestNameAndItsAncestors(t *testing.T) {
 func lowered(wire []byte) []byte {
 	out := bytes.Clone(wire)
 	for at := 0; out[at] != 0; at += int(out[at]) + 1 {
-		for i := at + 1; i <= at+int(out[at]); i++ {
-			out[i] = lower(out[i])
-		}
+		record.LowerASCII(out[at+1 : at+1+int(out[at])])
 	}
 	return out
 }

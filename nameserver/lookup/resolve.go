@@ -22,7 +22,7 @@ func Resolve(r Reader, q *Question, a *Answer) {
 // visited tells whether an alias in the answer has that owner already.
 func (a *Answer) visited(owner []byte) bool {
 	for i := range a.Answer {
-		if a.Answer[i].Type == record.TypeCNAME && equalFold(a.Answer[i].Owner, owner) {
+		if a.Answer[i].Type == record.TypeCNAME && record.EqualFold(a.Answer[i].Owner, owner) {
 			return true
 		}
 	}
@@ -184,7 +184,7 @@ func (a *Answer) match(r Reader, q *Question, depth int, wildcard bool) (target 
 		return target
 	}
 	// The meta-types ask for what is there; aliases are not followed for them.
-	if n := len(a.Answer); n == 0 || !equalFold(a.Answer[n-1].Owner, a.name.wire) {
+	if n := len(a.Answer); n == 0 || !record.EqualFold(a.Answer[n-1].Owner, a.name.wire) {
 		a.noData(r, q, depth, wildcard)
 		return nil
 	}
@@ -316,7 +316,7 @@ func below(wire, ancestor []byte) bool {
 	for len(wire)-at > len(ancestor) {
 		at += int(wire[at]) + 1
 	}
-	return equalFold(wire[at:], ancestor)
+	return record.EqualFold(wire[at:], ancestor)
 }
 
 // renamed tells whether a DNAME was passed before: it is answered once.

@@ -178,9 +178,7 @@ func (n Name) Lower() Name {
 // LowerASCII folds the ASCII letters of b to lower case, in place.
 func LowerASCII(b []byte) {
 	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			b[i] = c + ('a' - 'A')
-		}
+		b[i] = lowerOctet(c)
 	}
 }
 
@@ -199,6 +197,27 @@ func (n Name) Parent() Name {
 		return Root
 	}
 	return n[int(n[0])+1:]
+}
+
+// EqualFold compares names or labels in wire form without regard to ASCII case (RFC 4343 section 3). It
+// allocates nothing.
+func EqualFold(a, b []byte) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, c := range a {
+		if d := b[i]; c != d && lowerOctet(c) != lowerOctet(d) {
+			return false
+		}
+	}
+	return true
+}
+
+func lowerOctet(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + ('a' - 'A')
+	}
+	return c
 }
 
 // Equal compares without regard to ASCII case.
