@@ -69,7 +69,7 @@ func (l *Log) put(r record, b []byte) (at int64, seg *segment, err error) {
 	r.chain = l.chain
 	r.encode(b, seg.header.salt, at)
 	if _, err = seg.file.WriteAt(b, at); err == nil {
-		err = syncData(seg.file)
+		err = SyncData(seg.file)
 	}
 	if err != nil {
 		l.broken = fmt.Errorf("write to %s: %w", seg.name, err)

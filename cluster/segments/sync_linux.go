@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// syncData waits until the octets of f are on the disk. Its size and times are not: they do not change.
-func syncData(f *os.File) error {
+// SyncData waits until the octets of f, all within its size, are on the disk. Its size and times are not: they do not change.
+func SyncData(f *os.File) error {
 	for {
 		err := syscall.Fdatasync(int(f.Fd()))
 		if err != syscall.EINTR {

@@ -4,5 +4,5 @@ package segments
 
 import "os"
 
-// syncData waits until the octets of f are on the disk.
-func syncData(f *os.File) error { return f.Sync() }
+// SyncData waits until the octets of f, all within its size, are on the disk.
+func SyncData(f *os.File) error { return f.Sync() }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/eider-dns/eider/cluster/segments"
 )
 
 // Syncs that are timed, and how much is written before each, in octets: about an entry of the log.
@@ -33,7 +35,7 @@ func (s *session) disk() (took []time.Duration, err error) {
 			return nil, err
 		}
 		start := time.Now()
-		if err := syncData(f); err != nil {
+		if err := segments.SyncData(f); err != nil {
 			return nil, err
 		}
 		took = append(took, time.Since(start))

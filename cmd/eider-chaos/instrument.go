@@ -32,7 +32,7 @@ var points = []struct {
 	{name: "append-before", edits: before("cluster/logstore.go", "\terr := l.timed(func() error { return l.store(entries) })", "append-before")},
 	{name: "append-after", edits: before("cluster/logstore.go", "\tl.appended.Add(uint64(len(entries)))", "append-after")},
 	// Between the write of an append and its sync, and while a segment is begun.
-	{name: "segment-written", wal: true, edits: before("cluster/segments/append.go", "\t\terr = syncData(seg.file)", "segment-written")},
+	{name: "segment-written", wal: true, edits: before("cluster/segments/append.go", "\t\terr = SyncData(seg.file)", "segment-written")},
 	{name: "segment-begun", wal: true, edits: before("cluster/segments/append.go", "\tif err := syncDir(l.dir); err != nil {\n\t\tf.Close()", "segment-begun")},
 	{name: "apply-before", edits: before("cluster/machine.go", "\tanswers := m.sm.ApplyBatch(logs)", "apply-before")},
 	{name: "apply-after", edits: before("cluster/machine.go", "\tm.waiters.publish(applied)\n\treturn answers", "apply-after")},

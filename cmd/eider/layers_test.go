@@ -55,7 +55,7 @@ var layers = map[string][]string{
 	"cluster/admin/metrics": {"cluster/admin", "checkpoint", "nameserver", "nameserver/catalog", "nameserver/notify", "nameserver/secondary", "nameserver/transfer", "github.com/prometheus/client_golang"},
 	"cmd/eider":             {"*", "github.com/urfave/cli", "github.com/miekg/dns"},
 	"cmd/eidertest":         {"cluster/clustertest/ports", "store/record", "zonefile", "github.com/miekg/dns", "golang.org/x/sys"},
-	"cmd/eider-bench":       {"cmd/eidertest", "store/record", "github.com/miekg/dns", "golang.org/x/sys"},
+	"cmd/eider-bench":       {"cluster/segments", "cmd/eidertest", "store/record", "github.com/miekg/dns", "golang.org/x/sys"},
 
 	// where tests have their nodes listen, of whichever package they are
 	"cluster/clustertest/ports": {},
