@@ -27,8 +27,7 @@ const (
 // A load that goes on is left alone until there is much, and twice as much: calm says that nothing waits to be folded.
 func (s *Store) settle(root *node, keys, written int, calm bool) {
 	s.unsettled += written
-	due := calm && (written >= settleFold || s.unsettled >= max(settleFrom, keys/settleShare))
-	if keys < settleFrom || !due && keys < max(settleLoad, 2*s.settledAt) {
+	if !settles(keys, written, s.unsettled, s.settledAt, calm) {
 		return
 	}
 	s.unsettled, s.settledAt = 0, keys
@@ -37,6 +36,13 @@ func (s *Store) settle(root *node, keys, written int, calm bool) {
 		s.compact()
 		s.tidy(s.folded)
 	}
+}
+
+// settles tells whether it is worth it now: with so many keys, so many just written by a fold, and written since there were
+// settledAt keys, when it was done last.
+func settles(keys, written, unsettled, settledAt int, calm bool) bool {
+	due := calm && (written >= settleFold || unsettled >= max(settleFrom, keys/settleShare))
+	return keys >= settleFrom && (due || keys >= max(settleLoad, 2*settledAt))
 }
 
 // tidy is the work of settle; one at a time is enough.
