@@ -109,13 +109,12 @@ func (n *Node) status() Status {
 			s.StateSum = sum
 		}
 	}
+	s.StalenessMS = n.staleness()
 	r := n.running.Load()
 	if r == nil {
-		s.StalenessMS = n.staleness(time.Time{})
 		return s
 	}
-	state := r.raft.State()
-	s.State = stateName(state)
+	s.State = stateName(r.raft.State())
 	s.Term, s.Commit, s.LastIndex = r.raft.CurrentTerm(), r.raft.CommitIndex(), r.raft.LastIndex()
 	s.FirstIndex = r.logs.first.Load()
 	if end := r.logs.end.Load(); end.index == s.LastIndex {
@@ -132,17 +131,6 @@ func (n *Node) status() Status {
 	s.Queued, s.LogBytes, s.Degraded = r.batcher.waiting(), r.logs.bytes.Load(), r.logs.degraded()
 	s.LogStore = r.logs.keptIn()
 	s.LogSlowest = time.Duration(r.logs.slowest.Load()).String()
-	if state != raft.Leader {
-		s.StalenessMS = n.staleness(r.raft.LastContact())
-	} else {
-		s.StalenessMS = 0
-	}
-	if at := n.haltedAt.Load(); at != 0 { // it hears, and takes nothing in
-		s.StalenessMS = max(s.StalenessMS, time.Since(time.Unix(0, at)).Milliseconds())
-	}
-	if at := n.divergedAt.Load(); at != 0 { // what it has is not what the cluster has
-		s.StalenessMS = max(s.StalenessMS, time.Since(time.Unix(0, at)).Milliseconds())
-	}
 	return s
 }
 
@@ -158,8 +146,38 @@ func stateName(s raft.RaftState) string {
 	return stateStopped
 }
 
-// staleness in milliseconds since a leader's last word, -1 if there was none.
-func (n *Node) staleness(contact time.Time) int64 {
+// Leads tells whether this node leads; it costs next to nothing.
+func (n *Node) Leads() bool {
+	r := n.running.Load()
+	return r != nil && r.raft.State() == raft.Leader
+}
+
+// Staleness is Status().Staleness(), for next to nothing.
+func (n *Node) Staleness() (d time.Duration, ok bool) {
+	return Status{StalenessMS: n.staleness()}.Staleness()
+}
+
+// staleness in milliseconds since this node was as new as the cluster, -1 if it never was.
+func (n *Node) staleness() int64 {
+	r := n.running.Load()
+	if r == nil {
+		return n.silence(time.Time{})
+	}
+	ms := int64(0)
+	if r.raft.State() != raft.Leader {
+		ms = n.silence(r.raft.LastContact())
+	}
+	if at := n.haltedAt.Load(); at != 0 { // it hears, and takes nothing in
+		ms = max(ms, time.Since(time.Unix(0, at)).Milliseconds())
+	}
+	if at := n.divergedAt.Load(); at != 0 { // what it has is not what the cluster has
+		ms = max(ms, time.Since(time.Unix(0, at)).Milliseconds())
+	}
+	return ms
+}
+
+// silence in milliseconds since a leader's last word, -1 if there was none.
+func (n *Node) silence(contact time.Time) int64 {
 	if heard := n.heard.Load(); contact.IsZero() && heard != 0 {
 		contact = time.Unix(0, heard)
 	}

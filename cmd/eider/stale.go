@@ -65,7 +65,7 @@ func (w *staleWatch) look() {
 // age is how long ago this node was as new as the cluster; 0 if it never was, and has nothing to be stale.
 func (w *staleWatch) age() time.Duration {
 	if c := w.n.late.get(); c != nil {
-		if d, ok := c.Status().Staleness(); ok {
+		if d, ok := c.Staleness(); ok {
 			return d
 		}
 	} else if at := cluster.LastContact(w.n.settings.node.DataDir); !at.IsZero() {

@@ -75,7 +75,7 @@ func (n *node) newNotifies() *notify.Sender {
 // leading tells whether this node leads now.
 func (n *node) leading() bool {
 	c := n.late.get()
-	return c != nil && c.Status().State == "leader"
+	return c != nil && c.Leads()
 }
 
 // ownAddrs are the addresses the nodes answer at. One that listens at all its addresses is taken to have
