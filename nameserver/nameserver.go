@@ -32,8 +32,8 @@ import (
 type View interface {
 	lookup.Reader
 	// Warm is told the keys of the names that a batch of queries is about, before they
-	// are answered, so that what will be read comes near. What it returns means nothing.
-	Warm(keys [][]byte) (sink uint64)
+	// are answered, so that what will be read comes near.
+	Warm(keys [][]byte)
 	// Close ends its use; it is called once, after the reply is encoded.
 	Close()
 }

@@ -103,7 +103,7 @@ type single struct{}
 
 func (single) ready() {}
 
-func (single) move(b []byte) []byte { return append([]byte(nil), b...) }
+func (single) move(b []byte) []byte { return append(make([]byte, 0, lined(len(b))), b...) }
 
 // block is where copies are laid one behind the other.
 type block struct{ rest []byte }
@@ -116,11 +116,12 @@ func (k *block) ready() {
 }
 
 func (k *block) move(b []byte) []byte {
-	if len(k.rest) < len(b) {
+	room := lined(len(b))
+	if len(k.rest) < room {
 		return single{}.move(b)
 	}
-	q := k.rest[:len(b):len(b)]
-	k.rest = k.rest[len(b):]
+	q := k.rest[:len(b):room]
+	k.rest = k.rest[room:]
 	copy(q, b)
 	return q
 }

@@ -31,9 +31,11 @@ type indexer struct {
 }
 
 const (
-	// bucketSize is the mean size of a bucket in octets, some 12 names. Larger ones cost more to copy, smaller
-	// ones more memory for the way there.
-	bucketSize = 1024
+	// bucketSize is the mean size of a bucket in octets, some 3 names: its head and what it leads to are near each other, mostly in
+	// the two lines of memory the processor reads at once. Larger ones cost a query more and more to copy, smaller ones more memory for the way there.
+	bucketSize = 256
+	// bucketLine is what buckets begin at a multiple of: a line of memory, so that their heads are in one.
+	bucketLine = 64
 	// bucketSparse is the mean size below which buckets are put together again.
 	bucketSparse = bucketSize / 4
 	// bucketCrowded is the size from which on a bucket gives its garbage away at once: a zone that is made anew over and over
@@ -43,7 +45,7 @@ const (
 	// ancestors, and in loads beside them.
 	bucketFull = maxBucket / 8
 	// sweepStep is how many buckets a commit looks for garbage in, beside one for each name it changed.
-	sweepStep = 16
+	sweepStep = 64
 )
 
 func newIndexer() *indexer {
@@ -332,11 +334,14 @@ func newBucket(count, size int) bucket {
 	if size > maxBucket {
 		panic("store: a bucket of the names index is full, against all odds")
 	}
-	p := make(bucket, size)
+	p := make(bucket, size, lined(size)) // sizes of Go's allocator that are whole lines begin at one
 	binary.LittleEndian.PutUint16(p, uint16(count))
 	binary.LittleEndian.PutUint16(p[2:], uint16(size/slotUnit))
 	return p
 }
+
+// lined is the size of whole lines for so many octets.
+func lined(n int) int { return (n + bucketLine - 1) &^ (bucketLine - 1) }
 
 func (p bucket) setSlot(i int, tag uint16, start int) {
 	binary.LittleEndian.PutUint16(p[tagsAt+2*i:], tag)

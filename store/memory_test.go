@@ -13,8 +13,9 @@ import (
 
 // perHost bounds what a host of benchZone (2.15 records, 1.55 names) takes of Go's heap, in octets, at any of the
 // moments below: with a million of them the node has to stay under 300 MB, garbage and all else it has included. It was 208
-// as read from a file and 233 with a tenth more names, 255 and 311 with pages that were 4 KiB each however full.
-const perHost = 245
+// as read from a file and 233 with a tenth more names, 255 and 311 with pages that were 4 KiB each however full. Smaller buckets of
+// names, at whole lines of memory, made it 221 and 246.
+const perHost = 255
 
 // benchZone loads the zone of eider-bench with so many hosts, in the order of its file, which is none
 // of names: an A each, AAAA for every second, an alias below every fourth, a delegation with glue beside every tenth.

@@ -15,7 +15,7 @@ import (
 // which stays the truth and the ordered access, and it never changes once published.
 //
 // A query costs two misses of the cache: the head of a bucket, and the name's
-// entry in it. The table is in buckets of a kilobyte without pointers,
+// entry in it. The table is in buckets of a few names without pointers,
 // reached over chunks; a writer copies the bucket and the chunk it changes. It
 // grows by linear hashing, one bucket after the other, so no commit pays for more than its own names.
 type names struct {
@@ -24,8 +24,8 @@ type names struct {
 	apexes  record.DepthSet // how many labels the apexes of zones have, or had
 }
 
-// chunkSize is how many buckets a chunk has: 1 KiB to copy, and 700 chunks for a million names.
-const chunkSize = 128
+// chunkSize is how many buckets a chunk has: 2 KiB to copy for a name, and 16 KiB of pointers to chunks for a commit, when there are a million names.
+const chunkSize = 256
 
 // chunk has of each bucket where it begins, nil for one without octets: how long it is says the
 // bucket itself, so that what leads to all of them is a third as large, and near more often.
@@ -151,12 +151,12 @@ func bucketAt(first *byte) bucket {
 // maxWarm is how many keys warm looks at: as many as a processor's misses under way, and more.
 const maxWarm = 32
 
-// warm reads what find will read for each key and for the name above it, so that it is in
-// the cache by then. One after another the misses would be waited for; here none needs
-// the one before, and the processor has many under way at once. The result means nothing.
-func (n *names) warm(keys [][]byte) (sink uint64) {
+// warm has what find will read for each key and for the name above it brought near, so that it is in
+// the cache by then. One after another the misses would be waited for; here none is waited for but
+// those of heads, which all are under way by then.
+func (n *names) warm(keys [][]byte) {
 	var hashes [2 * maxWarm]uint64
-	var heads [2 * maxWarm]bucket
+	var heads, entries [2 * maxWarm]unsafe.Pointer
 	keys = keys[:min(len(keys), maxWarm)]
 	m := 0
 	for _, key := range keys {
@@ -168,29 +168,31 @@ func (n *names) warm(keys [][]byte) (sink uint64) {
 		}
 	}
 	for i := range m {
-		heads[i] = n.bucket(at(hashes[i], n.buckets))
+		b := at(hashes[i], n.buckets)
+		heads[i] = unsafe.Pointer(n.top[b/chunkSize].buckets[b%chunkSize])
 	}
+	prefetch(&heads[0], m)
+	found := 0
 	for i := range m {
-		sink += uint64(heads[i][0])
+		if e := bucketAt((*byte)(heads[i])).first(hashes[i]); e != nil {
+			entries[found] = unsafe.Pointer(e)
+			found++
+		}
 	}
-	for i := range m {
-		sink += heads[i].touch(hashes[i])
-	}
-	return sink
+	prefetch(&entries[0], found)
 }
 
-// touch reads the start of the first entry that find would look at.
-func (p bucket) touch(h uint64) (sink uint64) {
+// first is where the first entry begins that find would look at, nil if it would look at none.
+func (p bucket) first(h uint64) *byte {
 	count := p.count()
 	for i := 0; i < count; i += 4 {
 		if m := p.match(h, i); m != 0 {
 			if k := i + bits.TrailingZeros64(m)/16; k < count {
-				at := p.start(k)
-				return uint64(p[at]) + uint64(p[min(at+64, len(p)-1)])
+				return &p[p.start(k)]
 			}
 		}
 	}
-	return 0
+	return nil
 }
 
 // match has bits set where the tags of four entries from i are that of h; above the first it may have others.

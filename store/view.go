@@ -112,12 +112,11 @@ func ancestorWithin(key []byte, n int) []byte {
 }
 
 // Warm brings what will be read for names with these keys, and for those above
-// them, into the processor's cache, all at the same time. What it returns means nothing.
-func (v *View) Warm(keys [][]byte) (sink uint64) {
-	if v.file != nil {
-		return 0
+// them, into the processor's cache, all at the same time, and waits for little of it.
+func (v *View) Warm(keys [][]byte) {
+	if v.file == nil {
+		v.names.warm(keys)
 	}
-	return v.names.warm(keys)
 }
 
 // Get is the RRset of a name and type in a zone, nil if there is none.
