@@ -35,6 +35,7 @@ type scratch struct {
 	stream  []byte // replies to be written to a connection together
 	counts  *counters
 
+	key         []byte     // of the name asked for, if it is known
 	from        netip.Addr // of who asks; the zero Addr if it is not known
 	aside       bool       // answer gave none: the message is one for aside
 	signed      signedBy   // who asks, if aside found a good signature
@@ -134,7 +135,7 @@ func (s *Server) serve(w *scratch, packet []byte, t Transport) []byte {
 	if m.q.Type == record.TypeAXFR || m.q.Type == record.TypeIXFR {
 		return s.transfer(w, packet, t) // other meta-types no name owns
 	}
-	m.q.All = t == TCP
+	m.q.All, m.q.Key = t == TCP, w.key
 	view := s.o.View()
 	if view == nil {
 		return s.short(w, packet, t, rcodeServFail, edeNotReady)

@@ -46,6 +46,7 @@ type batch struct {
 	wait      unix.Timespec // what is left of shortWait: the kernel writes it
 
 	keys   [batchSize][]byte // of the names asked for
+	asked  [batchSize][]byte // by packet: its key; nil if it is not known
 	keyBuf [batchSize * record.MaxKey]byte
 }
 
@@ -80,6 +81,7 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 		if s.stopping() {
 			return // shut down sockets "receive" packets that are none
 		}
+		clear(b.asked[:n])
 		if n >= warmBatch {
 			b.warm(s, n)
 		}
@@ -154,6 +156,7 @@ func (b *batch) warm(s *Server, n int) {
 			start := len(buf)
 			buf = record.AppendWireKey(buf, p[headerSize:end])
 			keys = append(keys, buf[start:])
+			b.asked[i] = buf[start:]
 		}
 	}
 	view.Warm(keys)
@@ -171,6 +174,7 @@ func (b *batch) answer(s *Server, u *udpSocket, w *scratch, i, k int) bool {
 		s.updateUDP(packet, from, b.later(u, i))
 		return false
 	}
+	w.key = b.asked[i]
 	at := k * b.replySize
 	w.message.b = b.replies[at : at : at+b.replySize]
 	reply := s.answer(w, b.packets[i][:b.in[i].Len], from.Addr(), UDP)

@@ -34,6 +34,7 @@ type Reader interface {
 // Question is what is asked, in class IN.
 type Question struct {
 	Name   []byte      // valid uncompressed wire form, in any case; kept until the Answer is done with
+	Key    []byte      // of Name (record.AppendWireKey), if it is known already; kept as long
 	Type   record.Type // no meta-type but ANY: transfers and the like are not decided here
 	DNSSEC bool        // DO: signatures and proofs are wanted (RFC 3225)
 	All    bool        // ANY and RRSIG get all there is, not one RRset (RFC 8482 section 4.1); for transports that cannot be spoofed

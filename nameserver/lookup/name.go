@@ -9,7 +9,7 @@ const maxLabels = record.MaxName / 2
 // wire form and as a key, without a further look at the octets.
 type name struct {
 	wire   []byte // uncompressed
-	key    []byte // part of buf
+	key    []byte // part of buf, or Question.Key
 	labels int
 	asked  bool                  // wire is Question.Name
 	starts [maxLabels + 1]uint8  // where in wire the label with that number from the left starts
@@ -39,6 +39,23 @@ func (n *name) set(wire []byte, asked bool) {
 	}
 	n.starts[labels], n.ends[labels] = uint8(size), 0
 	n.labels, n.key = labels, n.buf[:size]
+}
+
+// know is set for the name asked for, whose key may be known already.
+func (n *name) know(wire, key []byte) {
+	size := len(wire) - 1
+	if len(key) != size { // nil, or with escapes
+		n.set(wire, true)
+		return
+	}
+	n.wire, n.asked, n.key = wire, true, key
+	labels, at := 0, 0
+	for ; wire[at] != 0; at += int(wire[at]) + 1 {
+		n.starts[labels], n.ends[labels] = uint8(at), uint16(size-at)
+		labels++
+	}
+	n.starts[labels], n.ends[labels] = uint8(size), 0
+	n.labels = labels
 }
 
 // setEscaped is set for a name with octets that are escaped in keys.

@@ -20,7 +20,14 @@ func TestNameAndItsAncestors(t *testing.T) {
 		}
 		wire = append(wire, 0)
 		var n name
-		n.set(wire, true)
+		switch rapid.IntRange(0, 2).Draw(t, "known") {
+		case 0:
+			n.set(wire, true)
+		case 1:
+			n.know(wire, nil)
+		case 2:
+			n.know(wire, record.AppendWireKey(nil, wire))
+		}
 		if n.labels != len(labels) {
 			t.Fatalf("%d labels", n.labels)
 		}

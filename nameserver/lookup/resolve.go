@@ -5,7 +5,7 @@ import "github.com/eider-dns/eider/store/record"
 // Resolve decides the outcome of q and fills a with it.
 func Resolve(r Reader, q *Question, a *Answer) {
 	a.reset()
-	a.name.set(q.Name, true)
+	a.name.know(q.Name, q.Key)
 	for hops := 0; ; hops++ {
 		target := a.step(r, q, hops)
 		if target == nil {
