@@ -48,17 +48,27 @@ func CheckIndex(v *View) error {
 			}
 		}
 	})
+	table := n
+	table.few = nil
+	zones := 0
 	eachZone(v.root, func(apex, val []byte) {
 		want++
+		zones++
 		ref, ok := v.Zone(apex)
 		id := zoneIDOf(val)
 		if !ok || ref.ID != id || ref.KeyLen != len(apex) {
 			err = fmt.Errorf("zone %q: got %v %v, want content %d", apex, ref, ok, id)
 		}
+		if other, _ := table.zone(apex); other != ref {
+			err = fmt.Errorf("zone %q: got %v, in the table %v", apex, ref, other)
+		}
 		if d := live[id]; d.Cuts&^ref.Depths.Cuts|d.DNAMEs&^ref.Depths.DNAMEs|d.Wildcards&^ref.Depths.Wildcards != 0 {
 			err = fmt.Errorf("zone %q: told %b, there is %b", apex, ref.Depths, d)
 		}
 	})
+	if n.few != nil && len(n.few) != zones {
+		err = fmt.Errorf("%d zones are gone through, there are %d", len(n.few), zones)
+	}
 	have, size := 0, 0
 	for b := range n.buckets {
 		p := n.bucket(b)

@@ -95,6 +95,10 @@ func indexTree(root *node) *indexer {
 		b.count++
 		b.octets += uint32(padded(len(e)))
 	})
+	eachZone(root, func(apex, val []byte) {
+		x.zones++
+		x.putFew(apex, zoneIDOf(val))
+	})
 	return x
 }
 

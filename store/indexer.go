@@ -20,6 +20,7 @@ type indexer struct {
 	owned    bool // top was copied in this turn
 	size     int  // octets of all buckets
 	contents map[uint32]record.Depths
+	zones    int
 
 	// Entries of contents that were dropped are garbage: no zone leads there. They go as the sweep
 	// comes by. Those dropped during a round go in the next one.
@@ -50,7 +51,7 @@ const (
 
 func newIndexer() *indexer {
 	x := &indexer{contents: make(map[uint32]record.Depths), dead: make(map[uint32]bool), deadNext: make(map[uint32]bool), turn: 1}
-	x.top, x.buckets = []*chunk{{}}, 1
+	x.top, x.buckets, x.few = []*chunk{{}}, 1, []fewZone{}
 	x.set(0, emptyBucket)
 	return x
 }
@@ -146,13 +147,53 @@ func (x *indexer) zoneAt(root *node, key []byte) {
 	val, ok := root.get(key)
 	apex := key[1:]
 	if !ok {
-		x.put(0, apex, nil)
+		if x.put(0, apex, nil) {
+			x.zones--
+			x.dropFew(apex)
+		}
 		return
 	}
 	id := zoneIDOf(val)
 	x.apexes.Add(record.KeyLabels(apex))
 	x.buf = appendZoneEntry(x.buf[:0], apex, id, x.contents[id])
-	x.put(0, apex, x.buf)
+	if !x.put(0, apex, x.buf) {
+		x.zones++
+	}
+	x.putFew(apex, id)
+}
+
+// putFew brings a zone in step with its entry, if there are few; dropFew takes it out. Once there were
+// more, all are found by the table until the index is made anew.
+func (x *indexer) putFew(apex []byte, id uint32) {
+	if x.few == nil {
+		return
+	}
+	if x.zones > maxFew {
+		x.few = nil
+		return
+	}
+	ref := record.ZoneRef{ID: id, KeyLen: len(apex), Depths: x.contents[id]}
+	i := x.fewAt(apex)
+	if i >= 0 && x.few[i].ref == ref {
+		return // most often: of a zone only the serial has changed
+	}
+	few := slices.Clone(x.few)
+	if i < 0 {
+		few = append(few, fewZone{key: bytes.Clone(apex)})
+		i = len(few) - 1
+	}
+	few[i].ref = ref
+	x.few = few
+}
+
+func (x *indexer) dropFew(apex []byte) {
+	if i := x.fewAt(apex); i >= 0 {
+		x.few = slices.Delete(slices.Clone(x.few), i, i+1)
+	}
+}
+
+func (x *indexer) fewAt(apex []byte) int {
+	return slices.IndexFunc(x.few, func(z fewZone) bool { return bytes.Equal(z.key, apex) })
 }
 
 // nameAt brings the entry of a name in step, and those of the empty non-terminals above it.

@@ -125,6 +125,45 @@ func TestIndexFollowsTree(t *testing.T) {
 	})
 }
 
+// A zone is found the same way whether there are few or many, and when many have become few.
+func TestFewZonesAndMany(t *testing.T) {
+	s := open(t)
+	var apexes []string
+	apply := func(c record.Change) {
+		t.Helper()
+		if res := s.Apply([]Entry{{Index: s.Applied() + 1, Changes: [][]byte{encode(t, c)}}})[0][0]; res.Status != record.OK {
+			t.Fatalf("%+v", res)
+		}
+		v := s.View()
+		if err := CheckIndex(v); err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckIndex(&View{root: v.root, names: indexTree(v.root).freeze()}); err != nil {
+			t.Fatalf("made anew: %v", err)
+		}
+		for _, apex := range append(apexes, "org.", "example.org.", ".") {
+			for _, owner := range []string{apex, "x." + strings.TrimPrefix(apex, ".")} {
+				key := record.MustName(owner).Key()
+				got, ok := v.Zone(key)
+				want, exists := zoneIn(v.root, key)
+				if ok != exists || got.ID != want.ID || got.KeyLen != want.KeyLen {
+					t.Errorf("zone of %s: got %v %v, want %v %v", owner, got, ok, want, exists)
+				}
+			}
+		}
+	}
+	for i := range 2 * maxFew {
+		apexes = append(apexes, strings.Repeat("a.", i%4)+fmt.Sprintf("z%d.example.org.", i/4))
+		apply(createZone(apexes[i]))
+	}
+	apply(createZone("example.org."))
+	apply(createZone("org."))
+	for _, apex := range append([]string{"org."}, apexes...) {
+		apply(record.Change{Ops: []record.Op{{Kind: record.OpZoneDelete, Owner: record.MustName(apex)}}})
+	}
+	apply(addA("x.example.org.", 1))
+}
+
 // What a content that is gone leaves in the index goes with the commits that follow, a bounded part with each.
 func TestIndexForgetsContents(t *testing.T) {
 	s := open(t)

@@ -22,6 +22,16 @@ type names struct {
 	top     []*chunk
 	buckets uint32
 	apexes  record.DepthSet // how many labels the apexes of zones have, or had
+	few     []fewZone       // all zones; nil if there are, or were, more than maxFew; never changed in place
+}
+
+// maxFew is how many zones are gone through one by one, which takes less than to find one among many.
+const maxFew = 8
+
+// fewZone is one of them.
+type fewZone struct {
+	key []byte // of the apex
+	ref record.ZoneRef
 }
 
 // chunkSize is how many buckets a chunk has: 2 KiB to copy for a name, and 16 KiB of pointers to chunks for a commit, when there are a million names.
@@ -230,7 +240,16 @@ func (e *entry) get(t record.Type) (set record.Set, inTree bool) {
 }
 
 // zone is View.Zone.
-func (n *names) zone(key []byte) (record.ZoneRef, bool) {
+func (n *names) zone(key []byte) (ref record.ZoneRef, ok bool) {
+	if n.few != nil {
+		for i := range n.few {
+			z := &n.few[i]
+			if len(key) >= len(z.key) && string(key[:len(z.key)]) == string(z.key) && (!ok || len(z.key) > ref.KeyLen) {
+				ref, ok = z.ref, true
+			}
+		}
+		return ref, ok
+	}
 	// First to where the deepest apex could end, from the left, since that is mostly near; then upwards.
 	labels, at := 0, 0
 	for deepest := n.apexes.Deepest(); labels < deepest && at < len(key); labels++ {
