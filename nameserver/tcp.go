@@ -27,7 +27,7 @@ type stream struct {
 }
 
 func listenTCP(ctx context.Context, addr netip.AddrPort) (*stream, error) {
-	var lc net.ListenConfig
+	lc := net.ListenConfig{KeepAlive: -1} // who says nothing meets TCPIdle long before; probes cost each connection four system calls
 	l, err := lc.Listen(ctx, family("tcp", addr.Addr()), addr.String())
 	if err != nil {
 		return nil, err
