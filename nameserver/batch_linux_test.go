@@ -1,10 +1,12 @@
 package nameserver
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"testing"
@@ -70,6 +72,66 @@ func bigQuestion(r *rand.Rand, n int) string {
 		return fmt.Sprintf("%s.w%d.bench.test. A", scrambled(r.Uint32()), r.IntN(100))
 	}
 	return scrambled(uint32(n)+r.Uint32N(1<<31)) + ".bench.test. A"
+}
+
+// A query is answered the same with others in a batch, whose names are taken from where they are first made, as alone:
+// names with escaped octets and in any case, packets cut short and with a wrong bit among them.
+func TestBatchAnswersAsSingle(t *testing.T) {
+	for _, file := range []string{"basic", "nested", "dname", "lenient", "nsec", "nsec3", "optout"} {
+		_, questions := goldenZones(t, file)
+		memory, _ := storeViews(t, readArchive(t, filepath.Join("testdata", file+".txtar")))
+		s, alone := testServer(t, memory), testServer(t, memory)
+		w, single := newScratch(s.stats.worker()), newScratch(alone.stats.worker())
+		b, u := newBatch(s.o.MaxUDP), &udpSocket{bound: netip.MustParseAddrPort("127.0.0.1:53")}
+		for i := range batchSize {
+			*(*unix.RawSockaddrInet4)(unsafe.Pointer(&b.from[i])) = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: 0x3930, Addr: [4]byte{127, 0, 0, 1}}
+		}
+		var packets [][]byte
+		for _, q := range append(questions, `. NS`, `\000\001.EXAMPLE.ORG. A`, `a\000.example.org. A`, `\255.example.org. A`) {
+			m, _ := parseQuestion(t, q)
+			if p, err := m.Pack(); err == nil {
+				packets = append(packets, p)
+			}
+		}
+		r, known := rand.New(rand.NewPCG(1, 2)), 0
+		for range 200 {
+			n := 1 + r.IntN(batchSize)
+			for i := range n {
+				p := bytes.Clone(packets[r.IntN(len(packets))])
+				switch r.IntN(6) {
+				case 0:
+					p = p[:r.IntN(len(p)+1)]
+				case 1:
+					p[r.IntN(len(p))] ^= byte(1 << r.IntN(8))
+				case 2:
+					for k, c := range p[headerSize:] {
+						if c >= 'a' && c <= 'z' && r.IntN(2) == 0 {
+							p[headerSize+k] -= 'a' - 'A'
+						}
+					}
+				}
+				b.in[i].Len = uint32(copy(b.packets[i][:], p))
+			}
+			b.warm(s, n)
+			for i := range n {
+				p := b.packets[i][:b.in[i].Len]
+				want := alone.answer(single, bytes.Clone(p), netip.MustParseAddr("127.0.0.1"), UDP)
+				var got []byte
+				if b.answer(s, u, w, i, i) {
+					got = unsafe.Slice(b.outVec[i].Base, int(b.outVec[i].Len))
+				}
+				if !bytes.Equal(got, want) {
+					t.Fatalf("%s: packet %x\n got %x\nwant %x", file, p, got, want)
+				}
+				if b.asked[i] != nil {
+					known++
+				}
+			}
+		}
+		if known == 0 {
+			t.Errorf("%s: no name was known", file)
+		}
+	}
 }
 
 // BenchmarkBatch is what a worker does between its two system calls, for each query, when 16 came

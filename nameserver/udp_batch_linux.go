@@ -81,10 +81,7 @@ func (s *Server) serveUDP(u udpSocket, w *scratch) {
 		if s.stopping() {
 			return // shut down sockets "receive" packets that are none
 		}
-		clear(b.asked[:n])
-		if n >= warmBatch {
-			b.warm(s, n)
-		}
+		b.warm(s, n)
 		sent := 0
 		for i := range n {
 			if b.answer(s, &u, w, i, sent) {
@@ -142,8 +139,13 @@ func (b *batch) soon(fd int) bool {
 	return n == 1
 }
 
-// warm has the view look at the names that n packets ask for, before any is answered.
+// warm makes the keys of the names that n packets ask for, and has the view look at them before any is answered; where
+// it is not worth it, it forgets those of the packets before.
 func (b *batch) warm(s *Server, n int) {
+	clear(b.asked[:n])
+	if n < warmBatch {
+		return
+	}
 	view := s.o.View()
 	if view == nil {
 		return
@@ -155,8 +157,8 @@ func (b *batch) warm(s *Server, n int) {
 		if end := nameEnd(p, headerSize); end > 0 {
 			start := len(buf)
 			buf = record.AppendWireKey(buf, p[headerSize:end])
-			keys = append(keys, buf[start:])
-			b.asked[i] = buf[start:]
+			b.asked[i] = buf[start:len(buf):len(buf)]
+			keys = append(keys, b.asked[i])
 		}
 	}
 	view.Warm(keys)

@@ -14,7 +14,7 @@ func CheckIndex(v *View) error {
 	n, want := &v.names, 0
 	live := map[uint32]record.Depths{}
 	var err error
-	eachName(v.root, func(id uint32, name []byte, sets []record.TypeSet) {
+	eachName(v.root, apexLens(v.root), func(id uint32, name []byte, sets []record.TypeSet) {
 		want++
 		d := live[id]
 		for _, s := range sets {
@@ -48,7 +48,7 @@ func CheckIndex(v *View) error {
 			}
 		}
 	})
-	table := n
+	table := *n
 	table.few = nil
 	zones := 0
 	eachZone(v.root, func(apex, val []byte) {
@@ -66,7 +66,7 @@ func CheckIndex(v *View) error {
 			err = fmt.Errorf("zone %q: told %b, there is %b", apex, ref.Depths, d)
 		}
 	})
-	if n.few != nil && len(n.few) != zones {
+	if few := zones <= maxFew; few != (n.few != nil) || few && len(n.few) != zones {
 		err = fmt.Errorf("%d zones are gone through, there are %d", len(n.few), zones)
 	}
 	have, size := 0, 0

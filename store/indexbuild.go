@@ -7,10 +7,32 @@ import (
 	"github.com/eider-dns/eider/store/record"
 )
 
+// apexLens is how long the key of its apex is, for all contents of zones and open loads.
+func apexLens(root *node) map[uint32]int {
+	lens := make(map[uint32]int)
+	eachZone(root, func(apex, val []byte) { lens[zoneIDOf(val)] = len(apex) })
+	eachLoad(root, func(l loadValue) bool {
+		lens[l.id] = len(l.apex.Key())
+		return true
+	})
+	return lens
+}
+
+// eachLoad calls fn for the open loads of a frozen root until it returns false.
+func eachLoad(root *node, fn func(l loadValue) bool) {
+	space := []byte{spaceLoad}
+	var c cursor
+	for ok := c.seek(root, space); ok && c.hasPrefix(space); ok = c.next() {
+		if l, good := decodeLoad(c.val()); good && !fn(l) {
+			return
+		}
+	}
+}
+
 // eachName calls fn for all names of all contents of a frozen root, empty
-// non-terminals too, in key order within each content, each before those below it. name and sets
+// non-terminals from the apex down too, in key order within each content, each before those below it. name and sets
 // are good until fn returns.
-func eachName(root *node, fn func(id uint32, name []byte, sets []record.TypeSet)) {
+func eachName(root *node, apexes map[uint32]int, fn func(id uint32, name []byte, sets []record.TypeSet)) {
 	var last, key []byte // with id; last has been told of
 	var sets []record.TypeSet
 	flush := func() {
@@ -30,9 +52,10 @@ func eachName(root *node, fn func(id uint32, name []byte, sets []record.TypeSet)
 		if !bytes.Equal(name, last) {
 			flush()
 			// What is above name, and not last nor above it, has no data: that would have come by.
-			for i := max(idLen, commonPrefix(name, last)+1); i < len(name); i++ {
+			id := binary.BigEndian.Uint32(name[1:])
+			for i := max(idLen+apexes[id], commonPrefix(name, last)+1); i < len(name); i++ {
 				if i == idLen || name[i-1] == 0 {
-					fn(binary.BigEndian.Uint32(name[1:]), name[idLen:i], nil)
+					fn(id, name[idLen:i], nil)
 				}
 			}
 			last = append(last[:0], name...)
@@ -57,6 +80,7 @@ func eachZone(root *node, fn func(apex, val []byte)) {
 // the buckets will be: so they are packed, and little memory is used beside them.
 func indexTree(root *node) *indexer {
 	x := newIndexer()
+	x.apexLens = apexLens(root)
 	type size struct{ count, octets uint32 }
 	var hashes []uint64
 	var sizes []uint32
@@ -104,7 +128,7 @@ func indexTree(root *node) *indexer {
 
 // eachEntry calls fn with the entries of all names and zones of root.
 func (x *indexer) eachEntry(root *node, fn func(id uint32, key, e []byte)) {
-	eachName(root, func(id uint32, name []byte, sets []record.TypeSet) {
+	eachName(root, x.apexLens, func(id uint32, name []byte, sets []record.TypeSet) {
 		x.noteDepths(id, name, sets)
 		x.buf = appendNameEntry(x.buf[:0], id, name, sets)
 		fn(id, name, x.buf)

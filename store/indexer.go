@@ -20,6 +20,7 @@ type indexer struct {
 	owned    bool // top was copied in this turn
 	size     int  // octets of all buckets
 	contents map[uint32]record.Depths
+	apexLens map[uint32]int // of contents, that of the key of the apex
 	zones    int
 
 	// Entries of contents that were dropped are garbage: no zone leads there. They go as the sweep
@@ -50,7 +51,7 @@ const (
 )
 
 func newIndexer() *indexer {
-	x := &indexer{contents: make(map[uint32]record.Depths), dead: make(map[uint32]bool), deadNext: make(map[uint32]bool), turn: 1}
+	x := &indexer{contents: make(map[uint32]record.Depths), apexLens: make(map[uint32]int), dead: make(map[uint32]bool), deadNext: make(map[uint32]bool), turn: 1}
 	x.top, x.buckets, x.few = []*chunk{{}}, 1, []fewZone{}
 	x.set(0, emptyBucket)
 	return x
@@ -125,6 +126,10 @@ func (x *indexer) update(root *node, w *writes) {
 			x.nameAt(root, binary.BigEndian.Uint32(key[1:]), key[idLen:])
 		}
 	}
+	if x.few == nil && x.zones <= maxFew {
+		x.few = []fewZone{}
+		eachZone(root, func(apex, val []byte) { x.putFew(apex, zoneIDOf(val)) })
+	}
 	if len(x.dead)+len(x.deadNext) > 0 {
 		x.collect(sweepStep + len(keys))
 	}
@@ -139,6 +144,7 @@ func (x *indexer) drop(root *node, id uint32) {
 		return // the change was refused, or the id has another content
 	}
 	delete(x.contents, id)
+	delete(x.apexLens, id)
 	x.deadNext[id] = true
 }
 
@@ -162,8 +168,7 @@ func (x *indexer) zoneAt(root *node, key []byte) {
 	x.putFew(apex, id)
 }
 
-// putFew brings a zone in step with its entry, if there are few; dropFew takes it out. Once there were
-// more, all are found by the table until the index is made anew.
+// putFew brings a zone in step with its entry, if there are few; dropFew takes it out.
 func (x *indexer) putFew(apex []byte, id uint32) {
 	if x.few == nil {
 		return
@@ -196,12 +201,42 @@ func (x *indexer) fewAt(apex []byte) int {
 	return slices.IndexFunc(x.few, func(z fewZone) bool { return bytes.Equal(z.key, apex) })
 }
 
-// nameAt brings the entry of a name in step, and those of the empty non-terminals above it.
+// apexLen is the length of the key of the apex of content id. False: name is above it, or the content is gone.
+func (x *indexer) apexLen(root *node, id uint32, name []byte) (n int, ok bool) {
+	if n, ok := x.apexLens[id]; ok {
+		return n, n <= len(name)
+	}
+	for key := name; ; key = record.ParentKey(key) {
+		x.buf = append(append(x.buf[:0], spaceZone), key...)
+		if val, ok := root.get(x.buf); ok && zoneIDOf(val) == id {
+			x.apexLens[id] = len(key)
+			return len(key), true
+		}
+		if len(key) == 0 {
+			break
+		}
+	}
+	eachLoad(root, func(l loadValue) bool {
+		if l.id == id {
+			x.apexLens[id] = len(l.apex.Key())
+		}
+		return l.id != id
+	})
+	n, ok = x.apexLens[id]
+	return n, ok && n <= len(name)
+}
+
+// nameAt brings the entry of a name in step, and those of the empty non-terminals above it. There are none above the
+// apex: every zone would have one for the root, and all those would be in one bucket.
 func (x *indexer) nameAt(root *node, id uint32, name []byte) {
+	apex, ok := x.apexLen(root, id, name)
+	if !ok {
+		return
+	}
 	sets, exists := nodeIn(root, id, name, x.sets[:0])
 	for exists {
 		had := x.putName(id, name, sets)
-		if had || len(name) == 0 {
+		if had || len(name) <= apex {
 			break // what has an entry has entries above it
 		}
 		name = record.ParentKey(name)
@@ -212,7 +247,7 @@ func (x *indexer) nameAt(root *node, id uint32, name []byte) {
 	}
 	for !exists {
 		had := x.put(id, name, nil)
-		if !had || len(name) == 0 {
+		if !had || len(name) <= apex {
 			break
 		}
 		name = record.ParentKey(name)

@@ -164,6 +164,34 @@ func TestFewZonesAndMany(t *testing.T) {
 	apply(addA("x.example.org.", 1))
 }
 
+// Tens of thousands of zones have much the same names above their apexes, and none of them an entry for those.
+func TestIndexOfManyZones(t *testing.T) {
+	s := open(t)
+	const zones, each = 15_000, 500
+	for first := 0; first < zones; first += each {
+		var ops []record.Op
+		for i := first; i < first+each; i++ {
+			c := createZone("org.")
+			c.Ops[0].Owner = record.MustName(fmt.Sprintf("%d.%d.10.in-addr.arpa.", i%256, i/256))
+			ops = append(ops, c.Ops...)
+		}
+		if res := s.Apply([]Entry{{Index: s.Applied() + 1, Changes: [][]byte{encode(t, record.Change{Ops: ops})}}})[0][0]; res.Status != record.OK {
+			t.Fatalf("%+v", res)
+		}
+	}
+	v := s.View()
+	for _, n := range []names{v.names, indexTree(v.root).freeze()} {
+		if err := CheckIndex(&View{root: v.root, names: n}); err != nil {
+			t.Fatal(err)
+		}
+		for b := range n.buckets {
+			if p := n.bucket(b); len(p) > bucketCrowded {
+				t.Fatalf("a bucket of %d octets, with %d entries", len(p), p.count())
+			}
+		}
+	}
+}
+
 // What a content that is gone leaves in the index goes with the commits that follow, a bounded part with each.
 func TestIndexForgetsContents(t *testing.T) {
 	s := open(t)

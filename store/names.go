@@ -11,7 +11,7 @@ import (
 )
 
 // names is the index a resident View finds names with: a hash table of all names
-// of all contents, empty non-terminals too, and of all zones. It is derived from the tree,
+// of all contents, empty non-terminals from the apex down too, and of all zones. It is derived from the tree,
 // which stays the truth and the ordered access, and it never changes once published.
 //
 // A query costs two misses of the cache: the head of a bucket, and the name's
@@ -22,7 +22,7 @@ type names struct {
 	top     []*chunk
 	buckets uint32
 	apexes  record.DepthSet // how many labels the apexes of zones have, or had
-	few     []fewZone       // all zones; nil if there are, or were, more than maxFew; never changed in place
+	few     []fewZone       // all zones; nil if there are more than maxFew; never changed in place
 }
 
 // maxFew is how many zones are gone through one by one, which takes less than to find one among many.

@@ -151,7 +151,8 @@ func setIn(root *node, zone uint32, key []byte, t record.Type) record.Set {
 }
 
 // Node gives all RRsets of a name but NSEC and NSEC3, appended to dst, and
-// whether the name exists: it or a name below it owns data (RFC 4592 section 2.2.2).
+// whether the name exists: it or a name below it owns data (RFC 4592 section 2.2.2). It is for names at or below the
+// apex of the zone.
 func (v *View) Node(zone uint32, key []byte, dst []record.TypeSet) (sets []record.TypeSet, exists bool) {
 	if v.file != nil {
 		return v.file.node(zone, key, dst)

@@ -23,7 +23,7 @@ type Reader interface {
 	// Get is one RRset, nil if there is none. It finds NSEC sets too.
 	Get(zone uint32, key []byte, t record.Type) record.Set
 	// Node appends all RRsets of a name to dst, those of NSEC and NSEC3 left out.
-	// The name exists if it or a descendant owns data.
+	// The name, one at or below the apex, exists if it or a descendant owns data.
 	Node(zone uint32, key []byte, dst []record.TypeSet) (sets []record.TypeSet, exists bool)
 	// Before is the set of type t, NSEC or NSEC3, of the last owner at or before
 	// key, wrapping to the last one of the zone if none is before; nil if the zone
