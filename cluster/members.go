@@ -256,7 +256,7 @@ func (m *members) promote(r *run, s raft.Server) {
 	if at := find(c, string(s.ID)); at == nil || at.Suffrage != raft.Nonvoter {
 		return
 	}
-	if err := r.raft.AddVoter(s.ID, s.Address, index, changeTimeout).Error(); err != nil {
+	if err := r.await(r.raft.AddVoter(s.ID, s.Address, index, changeTimeout)); err != nil {
 		m.n.log.Warn("node not made a voter", slog.String("of", string(s.ID)), slog.Any("err", err))
 		return
 	}
@@ -295,7 +295,7 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 		return errors.New("the cluster is full")
 	case at != nil:
 		removed := r.raft.RemoveServer(id, index, changeTimeout)
-		if err := removed.Error(); err != nil {
+		if err := r.await(removed); err != nil {
 			return fmt.Errorf("remove the node's old disk: %w", err)
 		}
 		index = removed.Index()
@@ -304,7 +304,7 @@ func (m *members) admit(ctx context.Context, r *run, g greeting) error {
 		return err
 	}
 	added := r.raft.AddNonvoter(id, raft.ServerAddress(g.Address), index, changeTimeout)
-	if err := added.Error(); err != nil {
+	if err := r.await(added); err != nil {
 		return fmt.Errorf("add the node: %w", err)
 	}
 	m.state.Lock()
@@ -421,7 +421,7 @@ func (m *members) moved(r *run, g greeting) bool {
 	if at.Suffrage == raft.Voter {
 		change = r.raft.AddVoter // of a voter, and leaves its vote alone
 	}
-	if err := change(at.ID, raft.ServerAddress(g.Address), index, changeTimeout).Error(); err != nil {
+	if err := r.await(change(at.ID, raft.ServerAddress(g.Address), index, changeTimeout)); err != nil {
 		m.n.log.Warn("new address of a node not taken over", slog.String("of", g.ID), slog.Any("err", err))
 	} else {
 		m.n.log.Info("node has a new address", slog.String("of", g.ID), slog.String("address", g.Address))

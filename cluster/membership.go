@@ -343,7 +343,7 @@ func (m *members) remove(ctx context.Context, r *run, id string) (uint64, error)
 		return done, err
 	}
 	removed := r.raft.RemoveServer(at.ID, index, changeTimeout)
-	if err := removed.Error(); err != nil {
+	if err := r.await(removed); err != nil {
 		return 0, fmt.Errorf("%w: remove node %s: %w", errAgain, id, err)
 	}
 	m.n.log.Info("node removed", slog.String("of", id), slog.Uint64("index", removed.Index()))
@@ -422,7 +422,7 @@ func (m *members) demote(ctx context.Context, r *run, id string) (uint64, error)
 		return done, err
 	}
 	demoted := r.raft.DemoteVoter(at.ID, index, changeTimeout)
-	if err := demoted.Error(); err != nil {
+	if err := r.await(demoted); err != nil {
 		return 0, fmt.Errorf("%w: take the vote of node %s: %w", errAgain, id, err)
 	}
 	m.n.log.Info("node has no vote any more", slog.String("of", id), slog.Uint64("index", demoted.Index()))

@@ -434,3 +434,15 @@ func (n *Node) makeRoom(failed error) {
 		MakeRoom(n.raftDir, failed, n.log)
 	}
 }
+
+// await is f.Error() that ends with r, too: Raft may forget a future when it shuts down.
+func (r *run) await(f raft.Future) error {
+	failed := make(chan error, 1)
+	go func() { failed <- f.Error() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-r.ctx.Done():
+		return ErrStopped
+	}
+}

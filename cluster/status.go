@@ -146,12 +146,6 @@ func stateName(s raft.RaftState) string {
 	return stateStopped
 }
 
-// Leads tells whether this node leads; it costs next to nothing.
-func (n *Node) Leads() bool {
-	r := n.running.Load()
-	return r != nil && r.raft.State() == raft.Leader
-}
-
 // Staleness is Status().Staleness(), for next to nothing.
 func (n *Node) Staleness() (d time.Duration, ok bool) {
 	return Status{StalenessMS: n.staleness()}.Staleness()

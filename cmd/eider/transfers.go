@@ -75,7 +75,7 @@ func (n *node) newNotifies() *notify.Sender {
 // leading tells whether this node leads now.
 func (n *node) leading() bool {
 	c := n.late.get()
-	return c != nil && c.Leads()
+	return c != nil && c.IsLeader()
 }
 
 // ownAddrs are the addresses the nodes answer at. One that listens at all its addresses is taken to have
