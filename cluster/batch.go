@@ -231,15 +231,11 @@ func (b *batcher) apply(ctx context.Context, r *raft.Raft, changes [][]byte) ([]
 		return nil, 0, err
 	}
 	future := r.Apply(data, enqueueTimeout)
-	failed := make(chan error, 1)
-	go func() { failed <- future.Error() }() // Raft may forget a future when it shuts down
-	select {
-	case err = <-failed:
-	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("%w: %w", ErrUnknown, ErrStopped)
-	}
+	err = await(ctx, future)
 	switch {
 	case err == nil:
+	case errors.Is(err, context.Canceled):
+		return nil, 0, fmt.Errorf("%w: %w", ErrUnknown, ErrStopped)
 	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 		return nil, 0, err // refused before it was appended
 	default:

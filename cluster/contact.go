@@ -33,7 +33,7 @@ func (r *run) noteContacts() {
 	failed := false
 	var kept time.Time
 	for {
-		if s := r.n.staleness(); s >= 0 && time.Duration(s)*time.Millisecond < contactEvery && time.Since(kept) >= contactEvery {
+		if s := r.n.staleness(r, r.raft.State()); s >= 0 && time.Duration(s)*time.Millisecond < contactEvery && time.Since(kept) >= contactEvery {
 			kept = time.Now()
 			err := touch(filepath.Join(r.n.dir, contactFile), kept.Add(-time.Duration(s)*time.Millisecond))
 			if err != nil && !failed {

@@ -160,14 +160,7 @@ func (r *run) serveReads() {
 		if b == nil {
 			continue
 		}
-		future := r.raft.Barrier(enqueueTimeout)
-		failed := make(chan error, 1)
-		go func() { failed <- future.Error() }() // Raft may forget a future when it shuts down
-		select {
-		case b.err = <-failed:
-		case <-r.ctx.Done():
-			b.err = ErrStopped
-		}
+		b.err = r.await(r.raft.Barrier(enqueueTimeout))
 		b.index = r.n.Applied() // the barrier itself never reaches the state machine
 		close(b.done)
 	}

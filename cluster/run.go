@@ -231,20 +231,13 @@ func (r *run) trim(durable uint64) {
 // snapshot makes a checkpoint through Raft, which then drops the log behind it.
 func (r *run) snapshot(ctx context.Context) error {
 	bytes := r.logs.bytes.Load()
-	future := r.raft.Snapshot() // may wait for one under way
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
-			return err
-		}
-		r.logs.bytes.Add(-bytes)
-		r.since.Store(time.Now().UnixNano())
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	err := await(ctx, r.raft.Snapshot()) // may wait for one under way
+	if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) {
+		return err
 	}
+	r.logs.bytes.Add(-bytes)
+	r.since.Store(time.Now().UnixNano())
+	return nil
 }
 
 // retire prepares for a planned end: leadership goes to another node, and what is applied
@@ -301,14 +294,7 @@ func (r *run) transfer(ctx context.Context, to string) error {
 		}
 		future = r.raft.LeadershipTransferToServer(c.Servers[i].ID, c.Servers[i].Address)
 	}
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return await(ctx, future)
 }
 
 // close ends Raft, then its connections and its log.
@@ -435,14 +421,23 @@ func (n *Node) makeRoom(failed error) {
 	}
 }
 
-// await is f.Error() that ends with r, too: Raft may forget a future when it shuts down.
-func (r *run) await(f raft.Future) error {
+// await is f.Error() that ends with ctx, too: Raft may forget a future when it shuts down.
+func await(ctx context.Context, f raft.Future) error {
 	failed := make(chan error, 1)
 	go func() { failed <- f.Error() }()
 	select {
 	case err := <-failed:
 		return err
-	case <-r.ctx.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// await ends with r.
+func (r *run) await(f raft.Future) error {
+	err := await(r.ctx, f)
+	if errors.Is(err, context.Canceled) {
 		return ErrStopped
 	}
+	return err
 }

@@ -109,12 +109,13 @@ func (n *Node) status() Status {
 			s.StateSum = sum
 		}
 	}
-	s.StalenessMS = n.staleness()
 	r := n.running.Load()
 	if r == nil {
+		s.StalenessMS = n.silence(time.Time{})
 		return s
 	}
-	s.State = stateName(r.raft.State())
+	state := r.raft.State()
+	s.State, s.StalenessMS = stateName(state), n.staleness(r, state)
 	s.Term, s.Commit, s.LastIndex = r.raft.CurrentTerm(), r.raft.CommitIndex(), r.raft.LastIndex()
 	s.FirstIndex = r.logs.first.Load()
 	if end := r.logs.end.Load(); end.index == s.LastIndex {
@@ -148,17 +149,17 @@ func stateName(s raft.RaftState) string {
 
 // Staleness is Status().Staleness(), for next to nothing.
 func (n *Node) Staleness() (d time.Duration, ok bool) {
-	return Status{StalenessMS: n.staleness()}.Staleness()
+	s := Status{StalenessMS: n.silence(time.Time{})}
+	if r := n.running.Load(); r != nil {
+		s.StalenessMS = n.staleness(r, r.raft.State())
+	}
+	return s.Staleness()
 }
 
-// staleness in milliseconds since this node was as new as the cluster, -1 if it never was.
-func (n *Node) staleness() int64 {
-	r := n.running.Load()
-	if r == nil {
-		return n.silence(time.Time{})
-	}
+// staleness in milliseconds since this node, in that state, was as new as the cluster, -1 if it never was.
+func (n *Node) staleness(r *run, state raft.RaftState) int64 {
 	ms := int64(0)
-	if r.raft.State() != raft.Leader {
+	if state != raft.Leader {
 		ms = n.silence(r.raft.LastContact())
 	}
 	if at := n.haltedAt.Load(); at != 0 { // it hears, and takes nothing in

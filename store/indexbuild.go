@@ -11,22 +11,10 @@ import (
 func apexLens(root *node) map[uint32]int {
 	lens := make(map[uint32]int)
 	eachZone(root, func(apex, val []byte) { lens[zoneIDOf(val)] = len(apex) })
-	eachLoad(root, func(l loadValue) bool {
+	for _, l := range openLoads(root) {
 		lens[l.id] = len(l.apex.Key())
-		return true
-	})
-	return lens
-}
-
-// eachLoad calls fn for the open loads of a frozen root until it returns false.
-func eachLoad(root *node, fn func(l loadValue) bool) {
-	space := []byte{spaceLoad}
-	var c cursor
-	for ok := c.seek(root, space); ok && c.hasPrefix(space); ok = c.next() {
-		if l, good := decodeLoad(c.val()); good && !fn(l) {
-			return
-		}
 	}
+	return lens
 }
 
 // eachName calls fn for all names of all contents of a frozen root, empty

@@ -42,7 +42,7 @@ const (
 	bucketSparse = bucketSize / 4
 	// bucketCrowded is the size from which on a bucket gives its garbage away at once: a zone that is made anew over and over
 	// leaves entries for the same names, so in the same buckets, faster than the sweep comes by.
-	bucketCrowded = 16 * bucketSize
+	bucketCrowded = 64 * bucketSize
 	// bucketFull is the size from which on RRsets are left to the tree: a name may be in as many contents as it has
 	// ancestors, and in loads beside them.
 	bucketFull = maxBucket / 8
@@ -203,7 +203,7 @@ func (x *indexer) fewAt(apex []byte) int {
 
 // apexLen is the length of the key of the apex of content id. False: name is above it, or the content is gone.
 func (x *indexer) apexLen(root *node, id uint32, name []byte) (n int, ok bool) {
-	if n, ok := x.apexLens[id]; ok {
+	if n, ok = x.apexLens[id]; ok {
 		return n, n <= len(name)
 	}
 	for key := name; ; key = record.ParentKey(key) {
@@ -216,14 +216,14 @@ func (x *indexer) apexLen(root *node, id uint32, name []byte) (n int, ok bool) {
 			break
 		}
 	}
-	eachLoad(root, func(l loadValue) bool {
+	for _, l := range openLoads(root) {
 		if l.id == id {
-			x.apexLens[id] = len(l.apex.Key())
+			n = len(l.apex.Key())
+			x.apexLens[id] = n
+			return n, n <= len(name)
 		}
-		return l.id != id
-	})
-	n, ok = x.apexLens[id]
-	return n, ok && n <= len(name)
+	}
+	return 0, false
 }
 
 // nameAt brings the entry of a name in step, and those of the empty non-terminals above it. There are none above the

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"iter"
 
 	"github.com/eider-dns/eider/store/record"
 )
@@ -40,18 +41,30 @@ func (b *batchState) loadBegin(op *record.Op) error {
 	return nil
 }
 
+// openLoads are those of a root, at most MaxLoads, while it is not written to.
+func openLoads(root *node) iter.Seq2[record.LoadID, loadValue] {
+	return func(yield func(record.LoadID, loadValue) bool) {
+		space := []byte{spaceLoad}
+		var c cursor
+		for ok := c.seek(root, space); ok && c.hasPrefix(space); ok = c.next() {
+			var id record.LoadID
+			copy(id[:], c.appendKey(nil)[len(space):])
+			if l, _ := decodeLoad(c.val()); !yield(id, l) {
+				return
+			}
+		}
+	}
+}
+
 // boundLoads aborts the oldest loads until there is room for one more.
 func (b *batchState) boundLoads() {
 	for {
 		var open int
 		var oldest loadValue
 		var id record.LoadID
-		var c cursor
-		for ok := c.seek(b.tree.root, []byte{spaceLoad}); ok && c.hasPrefix([]byte{spaceLoad}); ok = c.next() {
-			l, _ := decodeLoad(c.val())
+		for other, l := range openLoads(b.tree.root) {
 			if open == 0 || l.order < oldest.order {
-				oldest = l
-				copy(id[:], c.appendKey(b.key[:0])[1:])
+				id, oldest = other, l
 			}
 			open++
 		}
